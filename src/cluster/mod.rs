@@ -1,0 +1,513 @@
+//! The vocabulary: all that is known of a cluster at one instant. Plain compact values, unknown being a value; indexes by
+//! node, owner, budget and service are kept up to date by the few methods that change pods.
+//!
+//! **Invariant:** pods, nodes, budgets and services change only through [`Cluster`]'s methods, so that an index never lies.
+
+mod budget;
+mod catalog;
+mod host;
+mod ids;
+mod int_or_percent;
+mod labels;
+mod name;
+mod node;
+mod pod;
+pub mod quantity;
+mod resources;
+mod run;
+mod service;
+mod time;
+mod version;
+mod volume;
+mod workload;
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+pub use budget::{Budget, BudgetLimit, BudgetStatus};
+pub use catalog::{ApiUse, Autoscaler, Catalog, Input, Namespace, PriorityClass, Quota, Webhook};
+pub use host::{ChangedFile, Disk, HostFacts, KubeletFacts};
+pub use ids::{BudgetId, ClaimId, NodeId, PodId, ServiceId, SpecId, VolumeId, WorkloadId};
+pub use int_or_percent::IntOrPercent;
+pub use labels::{Labels, Operator, Requirement, Selector};
+pub use name::Name;
+pub use node::{HostJob, Marks, Node, NodeInfo, NodeOutcome, Readiness, Routing};
+pub use pod::{
+    AffinityTerm, Container, Deletion, DisruptionReason, Effect, HostPort, NodeTerm, Owner, Phase, Pod, PodSpec,
+    PreStop, Probe, RestartPolicy, SpreadConstraint, Taint, Timing, Toleration, Volume,
+};
+pub use resources::Resources;
+pub use run::{Backup, Lock, Refusal, Run};
+pub use service::Service;
+pub use time::{Millis, Time};
+pub use version::{Version, VersionError};
+pub use volume::{Access, Claim, PersistentVolume, StorageCapacity, StorageClass};
+pub use workload::{
+    ClaimTemplate, CronJob, DaemonSet, Deployment, Detail, FailureAction, FailureRule, Job, JobEnd, ObjectKey,
+    ReplicaSet, StatefulSet, Workload,
+};
+
+/// All that is known of a cluster at one instant.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    /// What a run does not change.
+    pub catalog: Arc<Catalog>,
+    /// Version of the API server; `None`: not in the input.
+    pub api_server: Option<Version>,
+    /// Record of the run.
+    pub run: Run,
+    nodes: Vec<Node>,
+    pods: Vec<Pod>,
+    workloads: Vec<Workload>,
+    budgets: Vec<Budget>,
+    services: Vec<Service>,
+    claims: Vec<Claim>,
+    volumes: Vec<PersistentVolume>,
+    matches: Arc<Vec<Matches>>,
+    pods_of_node: Vec<Vec<PodId>>,
+    pods_of_workload: Vec<Vec<PodId>>,
+    pods_of_budget: Vec<Vec<PodId>>,
+    pods_of_service: Vec<Vec<PodId>>,
+    ready_of_workload: Vec<u32>,
+    ready_of_service: Vec<u32>,
+    under_maintenance: Vec<NodeId>,
+}
+
+/// What selects the pods of a template.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Matches {
+    /// Budgets whose selector matches, in the order of the table.
+    pub budgets: SmallVec<[BudgetId; 2]>,
+    /// Services whose selector matches.
+    pub services: SmallVec<[ServiceId; 2]>,
+}
+
+macro_rules! table {
+    ($one:ident, $all:ident, $push:ident, $field:ident, $id:ident, $item:ty, $what:literal) => {
+        #[doc = concat!("The ", $what, " with this id.")]
+        pub fn $one(&self, id: $id) -> &$item {
+            &self.$field[id.index()]
+        }
+
+        #[doc = concat!("Every ", $what, " with its id, objects that are gone included.")]
+        pub fn $all(&self) -> impl DoubleEndedIterator<Item = ($id, &$item)> + ExactSizeIterator {
+            self.$field.iter().enumerate().map(|(index, item)| ($id(index as u32), item))
+        }
+    };
+}
+
+impl Cluster {
+    table!(node, nodes, add_node, nodes, NodeId, Node, "node");
+    table!(pod, pods, add_pod, pods, PodId, Pod, "pod");
+    table!(workload, workloads, add_workload, workloads, WorkloadId, Workload, "workload");
+    table!(budget, budgets, add_budget, budgets, BudgetId, Budget, "budget");
+    table!(service, services, add_service, services, ServiceId, Service, "service");
+    table!(claim, claims, add_claim, claims, ClaimId, Claim, "claim");
+    table!(volume, volumes, add_volume, volumes, VolumeId, PersistentVolume, "volume");
+
+    /// What all pods of this pod's template share.
+    pub fn spec(&self, pod: PodId) -> &PodSpec {
+        self.catalog.spec(self.pod(pod).spec)
+    }
+
+    /// `namespace/Pod/name`.
+    pub fn pod_key(&self, pod: PodId) -> ObjectKey {
+        ObjectKey::new(self.spec(pod).namespace, "Pod", self.pod(pod).name)
+    }
+
+    /// `Node/name`.
+    pub fn node_key(&self, node: NodeId) -> ObjectKey {
+        ObjectKey::cluster_wide("Node", self.node(node).name())
+    }
+
+    /// `namespace/PodDisruptionBudget/name`.
+    pub fn budget_key(&self, budget: BudgetId) -> ObjectKey {
+        let budget = self.budget(budget);
+        ObjectKey::new(budget.namespace, "PodDisruptionBudget", budget.name)
+    }
+
+    /// `namespace/Service/name`.
+    pub fn service_key(&self, service: ServiceId) -> ObjectKey {
+        let service = self.service(service);
+        ObjectKey::new(service.namespace, "Service", service.name)
+    }
+
+    /// The node of this name that is not gone.
+    pub fn find_node(&self, name: Name) -> Option<NodeId> {
+        self.nodes().rev().find(|(_, node)| node.name() == name && !node.gone).map(|(id, _)| id)
+    }
+
+    /// The workload with this key that is not deleted.
+    pub fn find_workload(&self, key: &ObjectKey) -> Option<WorkloadId> {
+        self.workloads().find(|(_, workload)| workload.key == *key && !workload.deleted).map(|(id, _)| id)
+    }
+
+    /// The claim of this name.
+    pub fn find_claim(&self, namespace: Name, name: Name) -> Option<ClaimId> {
+        self.claims()
+            .find(|(_, claim)| claim.name == name && claim.namespace == namespace && !claim.gone)
+            .map(|(id, _)| id)
+    }
+
+    /// The volume of this name.
+    pub fn find_volume(&self, name: Name) -> Option<VolumeId> {
+        self.volumes().find(|(_, volume)| volume.name == name && !volume.gone).map(|(id, _)| id)
+    }
+
+    /// The topmost workload above a workload: the Deployment of a ReplicaSet, the CronJob of a Job's pods stays the Job.
+    pub fn top(&self, workload: WorkloadId) -> WorkloadId {
+        match self.workload(workload).owner {
+            Some(owner) if matches!(self.workload(owner).detail, Detail::Deployment(_) | Detail::Other) => owner,
+            _ => workload,
+        }
+    }
+
+    /// The topmost workload that owns a pod.
+    pub fn top_of_pod(&self, pod: PodId) -> Option<WorkloadId> {
+        match self.pod(pod).owner {
+            Owner::Workload(workload) => Some(self.top(workload)),
+            Owner::None | Owner::Missing { .. } | Owner::Node => None,
+        }
+    }
+
+    /// Pods bound to a node, in the order of their ids; terminal and terminating ones included.
+    pub fn pods_of_node(&self, node: NodeId) -> &[PodId] {
+        &self.pods_of_node[node.index()]
+    }
+
+    /// Pods whose controller reference names this workload, terminating ones included.
+    pub fn pods_of_workload(&self, workload: WorkloadId) -> &[PodId] {
+        &self.pods_of_workload[workload.index()]
+    }
+
+    /// Pods that a budget's selector matches, all phases, terminating ones included.
+    pub fn pods_of_budget(&self, budget: BudgetId) -> &[PodId] {
+        &self.pods_of_budget[budget.index()]
+    }
+
+    /// Pods that a Service's selector matches, all phases, terminating ones included.
+    pub fn pods_of_service(&self, service: ServiceId) -> &[PodId] {
+        &self.pods_of_service[service.index()]
+    }
+
+    /// Ready pods without deletionTimestamp of a workload, those of its ReplicaSets included.
+    pub fn ready_pods(&self, workload: WorkloadId) -> u32 {
+        self.ready_of_workload[workload.index()]
+    }
+
+    /// Ready endpoints of a Service: pods that are Ready and not being deleted (with `publishNotReadyAddresses`: that run).
+    pub fn ready_endpoints(&self, service: ServiceId) -> u32 {
+        self.ready_of_service[service.index()]
+    }
+
+    /// What selects the pods of a template.
+    pub fn matches(&self, spec: SpecId) -> &Matches {
+        &self.matches[spec.index()]
+    }
+
+    /// Budgets that match a pod.
+    pub fn budgets_of_pod(&self, pod: PodId) -> &[BudgetId] {
+        &self.matches(self.pod(pod).spec).budgets
+    }
+
+    /// Services that match a pod.
+    pub fn services_of_pod(&self, pod: PodId) -> &[ServiceId] {
+        &self.matches(self.pod(pod).spec).services
+    }
+
+    /// Nodes that the run has taken in hand and not ended with, in the order of their ids.
+    pub fn nodes_under_maintenance(&self) -> &[NodeId] {
+        &self.under_maintenance
+    }
+
+    /// Adds a node.
+    pub fn add_node(&mut self, node: Node) -> NodeId {
+        let id = NodeId(self.nodes.len() as u32);
+        if under_maintenance(&node) {
+            self.under_maintenance.push(id);
+        }
+        self.nodes.push(node);
+        self.pods_of_node.push(Vec::new());
+        id
+    }
+
+    /// Changes a node. Its name stays.
+    pub fn update_node(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
+        let node = &mut self.nodes[id.index()];
+        change(node);
+        let is = under_maintenance(node);
+        match (self.under_maintenance.binary_search(&id), is) {
+            (Err(position), true) => self.under_maintenance.insert(position, id),
+            (Ok(position), false) => {
+                self.under_maintenance.remove(position);
+            }
+            (Ok(_), true) | (Err(_), false) => {}
+        }
+    }
+
+    /// Adds a workload. Its owner, if any, must have been added before or be set later by [`Cluster::update_workload`].
+    pub fn add_workload(&mut self, workload: Workload) -> WorkloadId {
+        let id = WorkloadId(self.workloads.len() as u32);
+        self.workloads.push(workload);
+        self.pods_of_workload.push(Vec::new());
+        self.ready_of_workload.push(0);
+        id
+    }
+
+    /// Changes a workload. Not for its `owner` once it has pods.
+    pub fn update_workload(&mut self, id: WorkloadId, change: impl FnOnce(&mut Workload)) {
+        change(&mut self.workloads[id.index()]);
+    }
+
+    /// Adds a claim.
+    pub fn add_claim(&mut self, claim: Claim) -> ClaimId {
+        self.claims.push(claim);
+        ClaimId(self.claims.len() as u32 - 1)
+    }
+
+    /// Changes a claim.
+    pub fn update_claim(&mut self, id: ClaimId, change: impl FnOnce(&mut Claim)) {
+        change(&mut self.claims[id.index()]);
+    }
+
+    /// Adds a volume.
+    pub fn add_volume(&mut self, volume: PersistentVolume) -> VolumeId {
+        self.volumes.push(volume);
+        VolumeId(self.volumes.len() as u32 - 1)
+    }
+
+    /// Changes a volume.
+    pub fn update_volume(&mut self, id: VolumeId, change: impl FnOnce(&mut PersistentVolume)) {
+        change(&mut self.volumes[id.index()]);
+    }
+
+    /// Adds a budget. Call [`Cluster::reindex`] when all objects of a batch are added.
+    pub fn add_budget(&mut self, budget: Budget) -> BudgetId {
+        self.budgets.push(budget);
+        self.pods_of_budget.push(Vec::new());
+        BudgetId(self.budgets.len() as u32 - 1)
+    }
+
+    /// Changes the status of a budget.
+    pub fn update_budget_status(&mut self, id: BudgetId, change: impl FnOnce(&mut BudgetStatus)) {
+        change(&mut self.budgets[id.index()].status);
+    }
+
+    /// Changes a budget's specification, or removes it (`gone`), and finds its pods anew.
+    pub fn update_budget(&mut self, id: BudgetId, change: impl FnOnce(&mut Budget)) {
+        change(&mut self.budgets[id.index()]);
+        self.reindex();
+    }
+
+    /// Adds a Service. Call [`Cluster::reindex`] when all objects of a batch are added.
+    pub fn add_service(&mut self, service: Service) -> ServiceId {
+        self.services.push(service);
+        self.pods_of_service.push(Vec::new());
+        self.ready_of_service.push(0);
+        ServiceId(self.services.len() as u32 - 1)
+    }
+
+    /// Changes a Service and finds its pods anew.
+    pub fn update_service(&mut self, id: ServiceId, change: impl FnOnce(&mut Service)) {
+        change(&mut self.services[id.index()]);
+        self.reindex();
+    }
+
+    /// The id of a template, added if it is new.
+    pub fn intern_spec(&mut self, spec: PodSpec) -> SpecId {
+        if let Some(id) = self.catalog.find_spec(&spec) {
+            return id;
+        }
+        let matches = self.find_matches(&spec);
+        let id = Arc::make_mut(&mut self.catalog).intern_spec(spec);
+        Arc::make_mut(&mut self.matches).push(matches);
+        id
+    }
+
+    /// Adds a pod object.
+    pub fn add_pod(&mut self, pod: Pod) -> PodId {
+        let id = PodId(self.pods.len() as u32);
+        let place = Place::of(&pod);
+        self.pods.push(pod);
+        self.enter(id, place);
+        id
+    }
+
+    /// Changes a pod and keeps the indexes right. Its name stays.
+    pub fn update_pod(&mut self, id: PodId, change: impl FnOnce(&mut Pod)) {
+        let before = Place::of(self.pod(id));
+        change(&mut self.pods[id.index()]);
+        let after = Place::of(self.pod(id));
+        if before.spec == after.spec && before.owner == after.owner && before.gone == after.gone {
+            if !after.gone {
+                self.move_node(id, before.node, after.node);
+                self.recount(before, after);
+            }
+        } else {
+            self.leave(id, before);
+            self.enter(id, after);
+        }
+    }
+
+    /// Computes every index anew; needed after budgets or services were added or changed.
+    pub fn reindex(&mut self) {
+        let matches = self.catalog.specs().map(|(_, spec)| self.find_matches(spec)).collect();
+        self.matches = Arc::new(matches);
+        self.pods_of_node.iter_mut().for_each(Vec::clear);
+        self.pods_of_workload.iter_mut().for_each(Vec::clear);
+        self.pods_of_budget.iter_mut().for_each(Vec::clear);
+        self.pods_of_service.iter_mut().for_each(Vec::clear);
+        self.ready_of_workload.iter_mut().for_each(|count| *count = 0);
+        self.ready_of_service.iter_mut().for_each(|count| *count = 0);
+        for index in 0..self.pods.len() {
+            let place = Place::of(&self.pods[index]);
+            self.enter(PodId(index as u32), place);
+        }
+    }
+
+    fn find_matches(&self, spec: &PodSpec) -> Matches {
+        let budgets = self
+            .budgets()
+            .filter(|(_, budget)| {
+                !budget.gone
+                    && budget.namespace == spec.namespace
+                    && budget.selector.as_ref().is_some_and(|selector| selector.matches(&spec.labels))
+            })
+            .map(|(id, _)| id)
+            .collect();
+        let services = self
+            .services()
+            .filter(|(_, service)| {
+                !service.gone
+                    && service.namespace == spec.namespace
+                    && service
+                        .selector
+                        .as_ref()
+                        .is_some_and(|selector| !selector.is_empty() && selector.matches(&spec.labels))
+            })
+            .map(|(id, _)| id)
+            .collect();
+        Matches { budgets, services }
+    }
+
+    fn enter(&mut self, id: PodId, place: Place) {
+        if place.gone {
+            return;
+        }
+        self.move_node(id, None, place.node);
+        if let Owner::Workload(workload) = place.owner {
+            insert(&mut self.pods_of_workload[workload.index()], id);
+        }
+        let matches = &self.matches[place.spec.index()];
+        for budget in &matches.budgets {
+            insert(&mut self.pods_of_budget[budget.index()], id);
+        }
+        for service in &matches.services {
+            insert(&mut self.pods_of_service[service.index()], id);
+        }
+        self.recount(Place { strong: false, running: false, ..place }, place);
+    }
+
+    fn leave(&mut self, id: PodId, place: Place) {
+        if place.gone {
+            return;
+        }
+        self.recount(place, Place { strong: false, running: false, ..place });
+        self.move_node(id, place.node, None);
+        if let Owner::Workload(workload) = place.owner {
+            remove(&mut self.pods_of_workload[workload.index()], id);
+        }
+        let matches = &self.matches[place.spec.index()];
+        for budget in &matches.budgets {
+            remove(&mut self.pods_of_budget[budget.index()], id);
+        }
+        for service in &matches.services {
+            remove(&mut self.pods_of_service[service.index()], id);
+        }
+    }
+
+    fn move_node(&mut self, id: PodId, from: Option<NodeId>, to: Option<NodeId>) {
+        if from == to {
+            return;
+        }
+        if let Some(node) = from {
+            remove(&mut self.pods_of_node[node.index()], id);
+        }
+        if let Some(node) = to {
+            insert(&mut self.pods_of_node[node.index()], id);
+        }
+    }
+
+    /// Adjusts the counts of ready pods and endpoints for a change of one pod.
+    fn recount(&mut self, before: Place, after: Place) {
+        if before.strong == after.strong && before.running == after.running {
+            return;
+        }
+        if let Owner::Workload(workload) = after.owner {
+            step(&mut self.ready_of_workload[workload.index()], before.strong, after.strong);
+            let top = self.top(workload);
+            if top != workload {
+                step(&mut self.ready_of_workload[top.index()], before.strong, after.strong);
+            }
+        }
+        for service in &self.matches[after.spec.index()].services {
+            let published = self.services[service.index()].publish_not_ready;
+            let endpoint = |place: Place| if published { place.running } else { place.strong && place.running };
+            step(&mut self.ready_of_service[service.index()], endpoint(before), endpoint(after));
+        }
+    }
+}
+
+fn step(count: &mut u32, was: bool, is: bool) {
+    match (was, is) {
+        (false, true) => *count += 1,
+        (true, false) => *count -= 1,
+        (false, false) | (true, true) => {}
+    }
+}
+
+/// The part of a pod that indexes depend on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    spec: SpecId,
+    owner: Owner,
+    node: Option<NodeId>,
+    gone: bool,
+    strong: bool,
+    running: bool,
+}
+
+impl Place {
+    fn of(pod: &Pod) -> Place {
+        Place {
+            spec: pod.spec,
+            owner: pod.owner,
+            node: pod.node,
+            gone: pod.gone,
+            strong: pod.is_serving_strength(),
+            running: pod.phase == Phase::Running && !pod.gone,
+        }
+    }
+}
+
+fn under_maintenance(node: &Node) -> bool {
+    node.marks.started.is_some() && node.marks.outcome.is_none() && !node.gone
+}
+
+fn insert(list: &mut Vec<PodId>, id: PodId) {
+    match list.last() {
+        Some(last) if *last >= id => {
+            if let Err(position) = list.binary_search(&id) {
+                list.insert(position, id);
+            }
+        }
+        _ => list.push(id),
+    }
+}
+
+fn remove(list: &mut Vec<PodId>, id: PodId) {
+    if let Ok(position) = list.binary_search(&id) {
+        list.remove(position);
+    }
+}

@@ -1,0 +1,25 @@
+//! cmsim tells before a rolling Kubernetes upgrade whether it will interrupt anything.
+//!
+//! Data takes one way through the crate:
+//!
+//! ```text
+//!  kubectl dump ─┐                         ┌─> preflight ──> findings ──────────────┐
+//!                ├─> import ─> cluster ────┤                                        ├─> report (text, JSON)
+//!  host facts  ──┘                         └─> simulator ──explore──> trace ──> judge, forecast ─┘
+//!                                                ^      │
+//!                                                └ upgrade::decide(goal, cluster, now)
+//! ```
+
+pub mod cli;
+pub mod cluster;
+pub mod conform;
+pub mod explore;
+pub mod forecast;
+pub mod import;
+pub mod judge;
+pub mod preflight;
+pub mod report;
+pub mod scenario;
+pub mod simulator;
+pub mod trace;
+pub mod upgrade;

@@ -1,0 +1,44 @@
+//! Findings before anything moves, a file each.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{Cluster, ObjectKey};
+use crate::judge::About;
+use crate::upgrade::Goal;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// May hurt.
+    Warning,
+    /// The engine would refuse to start, or the upgrade would fail.
+    Error,
+}
+
+/// Something found in the cluster before anything moves.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Finding {
+    /// Code of the rule (`P001`).
+    pub code: &'static str,
+    /// How bad.
+    pub severity: Severity,
+    /// The object concerned.
+    pub object: ObjectKey,
+    /// One sentence with the evidence.
+    pub message: String,
+    /// What to do, with names and numbers.
+    pub fix: String,
+    /// Where in the upgrade it bites; filled in from the simulation.
+    pub step: Option<String>,
+}
+
+/// A rule that looks at a cluster before an upgrade.
+pub struct Check {
+    /// Its text.
+    pub about: About,
+    /// What it finds.
+    pub run: fn(&Goal, &Cluster) -> Vec<Finding>,
+}

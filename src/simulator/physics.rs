@@ -1,0 +1,108 @@
+//! How long things take and how a host goes through its maintenance: everything about the world that is no Kubernetes rule.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{Millis, SpecId};
+
+use super::Delay;
+
+/// Durations and manners of the world.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Physics {
+    ranges: BTreeMap<Delay, (Millis, Millis)>,
+    /// What happens to a host during its upgrade.
+    pub down: Down,
+    /// A pod's readiness drops at the deletion already (recordings), not when its containers end (real kubelets, E.10).
+    pub ready_drops_at_deletion: bool,
+    /// `--node-monitor-grace-period` where it is not the default of the version (recordings: 8 s).
+    pub node_monitor_grace: Option<Millis>,
+    /// Shortest and longest time from start to Ready by template, measured in the input itself.
+    pub measured: BTreeMap<SpecId, (Millis, Millis)>,
+}
+
+/// What happens to a host during its upgrade.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Down {
+    /// Only the kubelet is restarted: containers run on (E20, E21).
+    #[default]
+    None,
+    /// The kubelet posts Ready=False and stops; containers end; they are started again when the host is back.
+    Shutdown,
+    /// The heartbeats just stop; the node becomes Unknown after the grace period.
+    Silent,
+    /// The Node object is deleted and a new one registers.
+    Delete,
+}
+
+impl Physics {
+    /// Shortest and longest length of a delay.
+    pub fn range(&self, delay: Delay) -> (Millis, Millis) {
+        self.ranges.get(&delay).copied().unwrap_or_else(|| default_range(delay))
+    }
+
+    /// Replaces the bounds of a delay.
+    pub fn set(&mut self, delay: Delay, shortest: Millis, longest: Millis) {
+        self.ranges.insert(delay, (shortest, longest));
+    }
+
+    /// The scaled times of the drain recordings (DRAINS.md): Running 0.2 s after binding, Ready 0.2 s later, 0.2 s to stop,
+    /// 0.8 s of maintenance.
+    pub fn recorded() -> Physics {
+        let mut physics = Physics {
+            down: Down::Shutdown,
+            ready_drops_at_deletion: true,
+            node_monitor_grace: Some(Millis::secs(8)),
+            ..Physics::default()
+        };
+        for (delay, shortest, longest) in [
+            (Delay::Watch, 1, 40),
+            (Delay::Request, 2, 15),
+            (Delay::Observe, 5, 30),
+            (Delay::Scheduling, 1, 5),
+            (Delay::Start, 200, 260),
+            (Delay::Ready, 200, 260),
+            (Delay::Stop, 200, 260),
+            (Delay::Cleanup, 5, 40),
+            (Delay::Host, 800, 900),
+            (Delay::NodeReady, 10, 100),
+        ] {
+            physics.set(delay, Millis(shortest), Millis(longest));
+        }
+        physics
+    }
+}
+
+impl Default for Physics {
+    fn default() -> Self {
+        Physics {
+            ranges: BTreeMap::new(),
+            down: Down::None,
+            ready_drops_at_deletion: false,
+            node_monitor_grace: None,
+            measured: BTreeMap::new(),
+        }
+    }
+}
+
+/// Bounds that are assumed where nothing better is known; KUBERNETES.md E.10 and L.1 for the short ones.
+fn default_range(delay: Delay) -> (Millis, Millis) {
+    let (shortest, longest) = match delay {
+        Delay::Watch => (5, 50),
+        Delay::Request => (5, 50),
+        Delay::Observe => (100, 300),
+        Delay::Scheduling => (1, 5),
+        Delay::Start => (1_000, 20_000),
+        Delay::Ready => (0, 10_000),
+        Delay::Stop => (300, 10_000),
+        Delay::Cleanup => (500, 3_000),
+        Delay::Host => (60_000, 240_000),
+        Delay::NodeReady => (2_000, 20_000),
+        Delay::Proxy => (110, 1_500),
+        Delay::Backup => (10_000, 60_000),
+        Delay::Attach => (5_000, 60_000),
+    };
+    (Millis(shortest), Millis(longest))
+}

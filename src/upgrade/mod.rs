@@ -1,0 +1,35 @@
+//! The core: the upgrade as a pure function of what is known.
+
+mod action;
+mod goal;
+mod reason;
+
+pub use action::Action;
+pub use goal::{Accepted, Goal, OnBlocked, Pacing, Settle};
+pub use reason::{Describe, Reason, Waiting};
+
+use crate::cluster::{Cluster, Time};
+
+/// What the engine does next.
+#[must_use]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Decision {
+    /// To be carried out, in this order. Empty while waiting and at the end.
+    pub actions: Vec<Action>,
+    /// What is waited for, with evidence.
+    pub waiting: Vec<Waiting>,
+    /// Set when the run is over.
+    pub outcome: Option<Outcome>,
+}
+
+/// How a run ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Every node of the goal is at its target and back in service, or was put back (`on_blocked`).
+    Done,
+    /// The engine stops and says why.
+    Stopped(Vec<Reason>),
+}
+
+/// A planner: the function that `check` verifies and `apply` runs. Wrong planners are handed to the simulator as the same type.
+pub type Planner = fn(&Goal, &Cluster, Time) -> Decision;
