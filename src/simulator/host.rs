@@ -1,8 +1,11 @@
-//! What happens to a host while it is upgraded.
+//! What happens to a host while it is upgraded: the supervised job, the kubelet, the machine.
 
-use crate::cluster::NodeId;
+use std::sync::Arc;
 
-use super::{Chooser, World};
+use crate::cluster::{HostJob, Marks, Millis, NodeId, Readiness, Routing, Version};
+use crate::trace::Event;
+
+use super::{Chooser, Delay, Down, Task, World, controllers, kubelet};
 
 /// A step of a host's maintenance.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -16,9 +19,139 @@ pub enum Step {
 /// How a host stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct State {
-    /// The kubelet does not run.
+    /// The kubelet does not run: nothing happens on the node.
     pub down: bool,
+    /// The version that the job brings.
+    pub target: Option<Version>,
+    /// The job will fail (a fault).
+    pub fails: bool,
+}
+
+/// Makes sure the upgrade job of a host has been started.
+pub(super) fn start(world: &mut World, node: NodeId, to: Version, chooser: &mut dyn Chooser) {
+    match world.cluster.node(node).job {
+        HostJob::Running { .. } | HostJob::Succeeded => return,
+        HostJob::Absent | HostJob::Failed => {}
+    }
+    let now = world.now;
+    world.cluster.update_node(node, |node| {
+        node.job = HostJob::Running { since: now };
+        node.marks.host_touched = Some(now);
+    });
+    world.hosts[node.index()].target = Some(to);
+    world.emit(Event::HostStarted(node), chooser);
+    match world.physics.down {
+        Down::None => {}
+        Down::Shutdown => {
+            go_down(world, node, chooser);
+            set_readiness(world, node, Readiness::NotReady, chooser);
+        }
+        Down::Silent => {
+            go_down(world, node, chooser);
+            controllers::heartbeat_lost(world, node, chooser);
+        }
+        Down::Delete => {
+            go_down(world, node, chooser);
+            world.cluster.update_node(node, |node| node.gone = true);
+            world.emit(Event::NodeGone(node), chooser);
+        }
+    }
+    world.after(Delay::Host, Task::Host(node, Step::JobEnds), chooser);
+}
+
+/// The machine goes away with everything that runs on it. Applications that were still ending are cut short.
+fn go_down(world: &mut World, node: NodeId, chooser: &mut dyn Chooser) {
+    world.hosts[node.index()].down = true;
+    for pod in world.cluster.pods_of_node(node).to_vec() {
+        let object = world.cluster.pod(pod);
+        if let Some(deletion) = object.deletion
+            && !object.is_terminal()
+            && world.now - deletion.since < Millis::secs(i64::from(deletion.grace_seconds))
+        {
+            world.emit(Event::PodStopped { pod, cut_short: true }, chooser);
+        }
+    }
 }
 
 /// One step.
-pub(super) fn step(_world: &mut World, _node: NodeId, _step: Step, _chooser: &mut dyn Chooser) {}
+pub(super) fn step(world: &mut World, node: NodeId, step: Step, chooser: &mut dyn Chooser) {
+    match step {
+        Step::JobEnds => job_ends(world, node, chooser),
+        Step::Ready => {
+            world.hosts[node.index()].down = false;
+            set_readiness(world, node, Readiness::Ready, chooser);
+            kubelet::host_is_back(world, node, chooser);
+        }
+    }
+}
+
+fn job_ends(world: &mut World, node: NodeId, chooser: &mut dyn Chooser) {
+    let State { down, target, fails } = world.hosts[node.index()];
+    if fails {
+        world.cluster.update_node(node, |node| node.job = HostJob::Failed);
+        world.emit(Event::HostEnded(node, false), chooser);
+        return;
+    }
+    let Some(to) = target else { return };
+    if world.cluster.node(node).gone {
+        register_anew(world, node, to, chooser);
+        return;
+    }
+    world.cluster.update_node(node, |node| node.job = HostJob::Succeeded);
+    if world.cluster.node(node).is_control_plane() {
+        upgrade_control_plane(world, node, to, chooser);
+    }
+    world.cluster.update_node(node, |node| node.kubelet = Some(to));
+    world.emit(Event::NodeVersion(node, to), chooser);
+    world.emit(Event::HostEnded(node, true), chooser);
+    if down {
+        world.after(Delay::NodeReady, Task::Host(node, Step::Ready), chooser);
+    }
+}
+
+/// The control-plane components of the node run the new version; the cluster is as old as its oldest API server.
+fn upgrade_control_plane(world: &mut World, node: NodeId, to: Version, chooser: &mut dyn Chooser) {
+    world.cluster.update_node(node, |node| node.control_plane = Some(to));
+    world.emit(Event::ControlPlaneVersion(node, to), chooser);
+    let oldest = world
+        .cluster
+        .nodes()
+        .filter(|(_, node)| node.is_control_plane() && !node.gone)
+        .filter_map(|(_, node)| node.control_plane)
+        .min();
+    if oldest.is_some() {
+        world.cluster.api_server = oldest;
+    }
+}
+
+/// A new Node object takes the place of the deleted one, as a fresh machine registers.
+fn register_anew(world: &mut World, old: NodeId, version: Version, chooser: &mut dyn Chooser) {
+    let mut node = world.cluster.node(old).clone();
+    node.info = Arc::clone(&node.info);
+    node.gone = false;
+    node.kubelet = Some(version);
+    node.unschedulable = false;
+    node.taints.clear();
+    node.ready = Readiness::Ready;
+    node.ready_since = world.now;
+    node.job = HostJob::Absent;
+    node.routing = Routing::Routed;
+    node.marks = Marks::default();
+    let new = world.cluster.add_node(node);
+    world.hosts.push(State::default());
+    world.emit(Event::NodeCreated(new), chooser);
+    world.emit(Event::NodeVersion(new, version), chooser);
+}
+
+/// Sets condition Ready of a node.
+pub(super) fn set_readiness(world: &mut World, node: NodeId, ready: Readiness, chooser: &mut dyn Chooser) {
+    if world.cluster.node(node).ready == ready {
+        return;
+    }
+    let now = world.now;
+    world.cluster.update_node(node, |node| {
+        node.ready = ready;
+        node.ready_since = now;
+    });
+    world.emit(Event::NodeReady(node, ready), chooser);
+}

@@ -19,5 +19,6 @@ pub mod scheduler;
 mod world;
 
 pub use chooser::{Choice, Chooser, Delay, First};
+pub use engine::{Disturbance, Engine, Trigger};
 pub use physics::{Down, Physics};
-pub use world::{Task, World};
+pub use world::{NewPod, Task, World};

@@ -1,7 +1,7 @@
 //! Ground truth, agenda and virtual clock.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use crate::cluster::{
@@ -9,7 +9,7 @@ use crate::cluster::{
     Time, WorkloadId,
 };
 use crate::trace::{Event, Record};
-use crate::upgrade::{Action, Goal, Planner};
+use crate::upgrade::Action;
 
 use super::{Chooser, Delay, Physics, controllers, disruption, engine, host, kubelet, scheduler};
 
@@ -61,8 +61,12 @@ pub struct World {
     pub scheduler: scheduler::Scheduler,
     /// What controllers remember between their syncs.
     pub controllers: controllers::Memory,
-    /// Hosts that are down, by node.
+    /// How the hosts stand, by node.
     pub hosts: Vec<host::State>,
+    /// What somebody else does during the run.
+    pub disturbances: Arc<Vec<engine::Disturbance>>,
+    /// Templates whose pods never become Ready.
+    pub(super) hopeless: BTreeSet<SpecId>,
     agenda: BinaryHeap<Reverse<(Time, u64, Task)>>,
     sequence: u64,
     queued_workloads: Vec<bool>,
@@ -90,11 +94,14 @@ impl World {
             physics,
             trace: Vec::new(),
             engine: None,
+            disturbances: Arc::default(),
+            hopeless: BTreeSet::new(),
             agenda: BinaryHeap::new(),
             sequence: 0,
             schedule_queued: false,
             names: 0,
         };
+        world.hopeless = kubelet::hopeless_templates(&world);
         kubelet::resume(&mut world, chooser);
         controllers::resume(&mut world, chooser);
         for budget in 0..budgets {
@@ -102,12 +109,6 @@ impl World {
         }
         world.wake_scheduler(chooser);
         world
-    }
-
-    /// Puts an engine into the world: from now on it decides by `planner` and acts.
-    pub fn start_engine(&mut self, goal: Arc<Goal>, planner: Planner) {
-        self.engine = Some(engine::Engine::new(goal, planner));
-        self.at(self.now, Task::Turn);
     }
 
     /// All that may happen next, with the time it is due, in no particular order.
@@ -389,6 +390,14 @@ impl World {
             pod.ready_since = now;
         });
         self.emit(if ready { Event::PodReady(pod) } else { Event::PodNotReady(pod) }, chooser);
+    }
+
+    /// `spec.unschedulable` of a node.
+    pub fn set_schedulable(&mut self, node: NodeId, schedulable: bool, chooser: &mut dyn Chooser) {
+        if self.cluster.node(node).unschedulable == schedulable {
+            self.cluster.update_node(node, |node| node.unschedulable = !schedulable);
+            self.emit(Event::NodeSchedulable(node, schedulable), chooser);
+        }
     }
 
     /// `spec.replicas` of a workload.

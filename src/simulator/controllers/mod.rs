@@ -36,3 +36,6 @@ pub(super) fn taint_delete(_world: &mut World, _pod: PodId, _chooser: &mut dyn C
 
 /// Pod garbage collection looks at a pod.
 pub(super) fn collect_pod(_world: &mut World, _pod: PodId, _chooser: &mut dyn Chooser) {}
+
+/// A kubelet has fallen silent: the node becomes Unknown after the grace period unless it comes back.
+pub(super) fn heartbeat_lost(_world: &mut World, _node: NodeId, _chooser: &mut dyn Chooser) {}
