@@ -23,6 +23,7 @@ mod workload;
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 pub use budget::{Budget, BudgetLimit, BudgetStatus};
@@ -64,6 +65,8 @@ pub struct Cluster {
     services: Vec<Service>,
     claims: Vec<Claim>,
     volumes: Vec<PersistentVolume>,
+    claims_by_name: FxHashMap<(Name, Name), ClaimId>,
+    volumes_by_name: FxHashMap<Name, VolumeId>,
     matches: Arc<Vec<Matches>>,
     pods_of_node: Vec<Vec<PodId>>,
     pods_of_workload: Vec<Vec<PodId>>,
@@ -143,16 +146,14 @@ impl Cluster {
         self.workloads().find(|(_, workload)| workload.key == *key && !workload.deleted).map(|(id, _)| id)
     }
 
-    /// The claim of this name.
+    /// The claim of this name that is not gone.
     pub fn find_claim(&self, namespace: Name, name: Name) -> Option<ClaimId> {
-        self.claims()
-            .find(|(_, claim)| claim.name == name && claim.namespace == namespace && !claim.gone)
-            .map(|(id, _)| id)
+        self.claims_by_name.get(&(namespace, name)).copied().filter(|&id| !self.claim(id).gone)
     }
 
-    /// The volume of this name.
+    /// The volume of this name that is not gone.
     pub fn find_volume(&self, name: Name) -> Option<VolumeId> {
-        self.volumes().find(|(_, volume)| volume.name == name && !volume.gone).map(|(id, _)| id)
+        self.volumes_by_name.get(&name).copied().filter(|&id| !self.volume(id).gone)
     }
 
     /// The topmost workload above a workload: the Deployment of a ReplicaSet, the CronJob of a Job's pods stays the Job.
@@ -260,24 +261,28 @@ impl Cluster {
         change(&mut self.workloads[id.index()]);
     }
 
-    /// Adds a claim.
+    /// Adds a claim; one of the same name that is gone is replaced.
     pub fn add_claim(&mut self, claim: Claim) -> ClaimId {
+        let id = ClaimId(self.claims.len() as u32);
+        self.claims_by_name.insert((claim.namespace, claim.name), id);
         self.claims.push(claim);
-        ClaimId(self.claims.len() as u32 - 1)
+        id
     }
 
-    /// Changes a claim.
+    /// Changes a claim. Its name stays.
     pub fn update_claim(&mut self, id: ClaimId, change: impl FnOnce(&mut Claim)) {
         change(&mut self.claims[id.index()]);
     }
 
-    /// Adds a volume.
+    /// Adds a volume; one of the same name that is gone is replaced.
     pub fn add_volume(&mut self, volume: PersistentVolume) -> VolumeId {
+        let id = VolumeId(self.volumes.len() as u32);
+        self.volumes_by_name.insert(volume.name, id);
         self.volumes.push(volume);
-        VolumeId(self.volumes.len() as u32 - 1)
+        id
     }
 
-    /// Changes a volume.
+    /// Changes a volume. Its name stays.
     pub fn update_volume(&mut self, id: VolumeId, change: impl FnOnce(&mut PersistentVolume)) {
         change(&mut self.volumes[id.index()]);
     }
