@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Millis, SpecId};
+use crate::cluster::{Cluster, Millis, SpecId};
 
 use super::Delay;
 
@@ -38,6 +38,17 @@ pub enum Down {
 }
 
 impl Physics {
+    /// These durations, with the times from start to Ready that the input itself shows, by template; a quarter is added to the
+    /// longest and taken from the shortest, since a dump shows few starts.
+    pub fn with_history_of(mut self, cluster: &Cluster) -> Physics {
+        for (&spec, samples) in &cluster.catalog.start_to_ready {
+            if let (Some(shortest), Some(longest)) = (samples.iter().min(), samples.iter().max()) {
+                self.measured.insert(spec, (Millis(shortest.0 * 3 / 4), Millis(longest.0 * 5 / 4)));
+            }
+        }
+        self
+    }
+
     /// Shortest and longest length of a delay.
     pub fn range(&self, delay: Delay) -> (Millis, Millis) {
         self.ranges.get(&delay).copied().unwrap_or_else(|| default_range(delay))
