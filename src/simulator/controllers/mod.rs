@@ -1,41 +1,94 @@
-//! The controllers of the controller manager, a file each.
+//! The controllers of the controller manager, a file each (KUBERNETES.md D).
 
-use crate::cluster::{Cluster, NodeId, PodId, ServiceId, WorkloadId};
+mod cron_job;
+mod daemon_set;
+mod deployment;
+mod endpoint_slice;
+mod job;
+mod node_lifecycle;
+mod pod_gc;
+mod replica_set;
+mod stateful_set;
+
+use crate::cluster::{Cluster, Detail, NodeId, PodId, ServiceId, WorkloadId};
 use crate::trace::Event;
 
 use super::{Chooser, World};
 
 /// What controllers remember between their syncs.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {}
+pub struct Memory {
+    daemon_set: daemon_set::Memory,
+    endpoint_slice: endpoint_slice::Memory,
+    job: job::Memory,
+    node_lifecycle: node_lifecycle::Memory,
+    replica_set: replica_set::Memory,
+    stateful_set: stateful_set::Memory,
+}
 
 impl Memory {
     /// Nothing seen yet.
     pub fn new(_cluster: &Cluster) -> Memory {
-        Memory {}
+        Memory::default()
     }
 }
 
 /// Has every controller look at everything once.
-pub(super) fn resume(_world: &mut World, _chooser: &mut dyn Chooser) {}
+pub(super) fn resume(world: &mut World, chooser: &mut dyn Chooser) {
+    for index in 0..world.cluster.workloads().len() {
+        world.wake_workload(WorkloadId(index as u32), chooser);
+    }
+    for index in 0..world.cluster.services().len() {
+        world.wake_service(ServiceId(index as u32), chooser);
+    }
+    node_lifecycle::resume(world, chooser);
+    pod_gc::resume(world, chooser);
+}
 
 /// A controller looks at a workload.
-pub(super) fn sync_workload(_world: &mut World, _workload: WorkloadId, _chooser: &mut dyn Chooser) {}
+pub(super) fn sync_workload(world: &mut World, workload: WorkloadId, chooser: &mut dyn Chooser) {
+    if world.cluster.workload(workload).deleted {
+        return;
+    }
+    match &world.cluster.workload(workload).detail {
+        Detail::Deployment(_) => deployment::sync(world, workload, chooser),
+        Detail::ReplicaSet(_) | Detail::ReplicationController => replica_set::sync(world, workload, chooser),
+        Detail::StatefulSet(_) => stateful_set::sync(world, workload, chooser),
+        Detail::DaemonSet(_) => daemon_set::sync(world, workload, chooser),
+        Detail::Job(_) => job::sync(world, workload, chooser),
+        Detail::CronJob(_) => cron_job::sync(world, workload, chooser),
+        Detail::Other => {}
+    }
+}
 
 /// The endpoint slice controller looks at a Service.
-pub(super) fn sync_service(_world: &mut World, _service: ServiceId, _chooser: &mut dyn Chooser) {}
+pub(super) fn sync_service(world: &mut World, service: ServiceId, chooser: &mut dyn Chooser) {
+    endpoint_slice::sync(world, service, chooser);
+}
 
-/// A node changed: node lifecycle and DaemonSets take note.
-pub(super) fn node_changed(_world: &mut World, _node: NodeId, _event: &Event, _chooser: &mut dyn Chooser) {}
+/// A node changed: node lifecycle, DaemonSets and pod garbage collection take note.
+pub(super) fn node_changed(world: &mut World, node: NodeId, event: &Event, chooser: &mut dyn Chooser) {
+    node_lifecycle::node_changed(world, node, event, chooser);
+    daemon_set::node_changed(world, node, event, chooser);
+    pod_gc::node_changed(world, node, event, chooser);
+}
 
 /// The node lifecycle controller looks at a node.
-pub(super) fn sync_node(_world: &mut World, _node: NodeId, _chooser: &mut dyn Chooser) {}
+pub(super) fn sync_node(world: &mut World, node: NodeId, chooser: &mut dyn Chooser) {
+    node_lifecycle::sync(world, node, chooser);
+}
 
 /// The taint manager deletes a pod whose toleration is spent.
-pub(super) fn taint_delete(_world: &mut World, _pod: PodId, _chooser: &mut dyn Chooser) {}
+pub(super) fn taint_delete(world: &mut World, pod: PodId, chooser: &mut dyn Chooser) {
+    node_lifecycle::taint_delete(world, pod, chooser);
+}
 
 /// Pod garbage collection looks at a pod.
-pub(super) fn collect_pod(_world: &mut World, _pod: PodId, _chooser: &mut dyn Chooser) {}
+pub(super) fn collect_pod(world: &mut World, pod: PodId, chooser: &mut dyn Chooser) {
+    pod_gc::collect(world, pod, chooser);
+}
 
 /// A kubelet has fallen silent: the node becomes Unknown after the grace period unless it comes back.
-pub(super) fn heartbeat_lost(_world: &mut World, _node: NodeId, _chooser: &mut dyn Chooser) {}
+pub(super) fn heartbeat_lost(world: &mut World, node: NodeId, chooser: &mut dyn Chooser) {
+    node_lifecycle::heartbeat_lost(world, node, chooser);
+}
