@@ -35,12 +35,9 @@ impl Memory {
 
 /// Has every controller look at everything once.
 pub(super) fn resume(world: &mut World, chooser: &mut dyn Chooser) {
-    for index in 0..world.cluster.workloads().len() {
-        world.wake_workload(WorkloadId(index as u32), chooser);
-    }
-    for index in 0..world.cluster.services().len() {
-        world.wake_service(ServiceId(index as u32), chooser);
-    }
+    let (workloads, services) = (world.cluster.workloads().len() as u32, world.cluster.services().len() as u32);
+    (0..workloads).for_each(|index| world.wake_workload(WorkloadId(index), chooser));
+    (0..services).for_each(|index| world.wake_service(ServiceId(index), chooser));
     node_lifecycle::resume(world, chooser);
     pod_gc::resume(world, chooser);
 }
