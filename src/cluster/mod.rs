@@ -70,6 +70,7 @@ pub struct Cluster {
     matches: Arc<Vec<Matches>>,
     pods_of_node: Vec<Vec<PodId>>,
     pods_of_workload: Vec<Vec<PodId>>,
+    owned_workloads: Vec<Vec<WorkloadId>>,
     pods_of_budget: Vec<Vec<PodId>>,
     pods_of_service: Vec<Vec<PodId>>,
     ready_of_workload: Vec<u32>,
@@ -182,6 +183,11 @@ impl Cluster {
         &self.pods_of_workload[workload.index()]
     }
 
+    /// Workloads whose controller reference names this one, deleted ones included, in the order of their ids.
+    pub fn owned_workloads(&self, workload: WorkloadId) -> &[WorkloadId] {
+        &self.owned_workloads[workload.index()]
+    }
+
     /// Pods that a budget's selector matches, all phases, terminating ones included.
     pub fn pods_of_budget(&self, budget: BudgetId) -> &[PodId] {
         &self.pods_of_budget[budget.index()]
@@ -250,7 +256,11 @@ impl Cluster {
     /// Adds a workload. Its owner, if any, must have been added before or be set later by [`Cluster::update_workload`].
     pub fn add_workload(&mut self, workload: Workload) -> WorkloadId {
         let id = WorkloadId(self.workloads.len() as u32);
+        if let Some(owner) = workload.owner {
+            self.owned_workloads[owner.index()].push(id);
+        }
         self.workloads.push(workload);
+        self.owned_workloads.push(Vec::new());
         self.pods_of_workload.push(Vec::new());
         self.ready_of_workload.push(0);
         id
@@ -258,7 +268,19 @@ impl Cluster {
 
     /// Changes a workload. Not for its `owner` once it has pods.
     pub fn update_workload(&mut self, id: WorkloadId, change: impl FnOnce(&mut Workload)) {
+        let before = self.workload(id).owner;
         change(&mut self.workloads[id.index()]);
+        let after = self.workload(id).owner;
+        if before != after {
+            if let Some(owner) = before {
+                self.owned_workloads[owner.index()].retain(|&owned| owned != id);
+            }
+            if let Some(owner) = after {
+                let owned = &mut self.owned_workloads[owner.index()];
+                let position = owned.partition_point(|&other| other < id);
+                owned.insert(position, id);
+            }
+        }
     }
 
     /// Adds a claim; one of the same name that is gone is replaced.

@@ -136,6 +136,8 @@ pub struct StatefulSet {
     pub start: u32,
     /// `updateStrategy: OnDelete`.
     pub on_delete: bool,
+    /// The type RollingUpdate was written without the `rollingUpdate` struct, which then stays absent (D-T21b).
+    pub rolling_update_unset: bool,
     /// `rollingUpdate.partition`.
     pub partition: u32,
     /// `rollingUpdate.maxUnavailable` (honoured from 1.37, VERSIONS.md V30).

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::cluster::{
-    Cluster, Detail, IntOrPercent, Millis, Name, ObjectKey, Owner, Phase, PodId, PodSpec, Selector, WorkloadId,
+    Cluster, Detail, IntOrPercent, Millis, Name, ObjectKey, Owner, Phase, PodId, PodSpec, Selector, SpecId, WorkloadId,
 };
-use crate::simulator::{Chooser, Disturbance, Trigger, World};
+use crate::simulator::{Chooser, Disturbance, Trigger, World, controllers};
 use crate::trace::Event;
 
 /// One action of a scenario file.
@@ -288,15 +288,23 @@ fn change_template(world: &mut World, workload: WorkloadId, labels: &[(Name, Nam
             set.update_revision = Name::new(&format!("{}-sim", workload.key.name));
         }
     });
-    let owned: Vec<WorkloadId> =
-        world.cluster.workloads().filter(|(_, other)| other.owner == Some(workload)).map(|(id, _)| id).collect();
-    for replica_set in owned {
+    for replica_set in world.cluster.owned_workloads(workload).to_vec() {
+        let current = is_rolled_back_to(&world.cluster, replica_set, template);
         world.cluster.update_workload(replica_set, |workload| {
             if let Detail::ReplicaSet(detail) = &mut workload.detail {
-                detail.current = false;
+                detail.current = current;
             }
         });
     }
+}
+
+/// The ReplicaSet has the new template already, apart from the hash that its own carries as label.
+fn is_rolled_back_to(cluster: &Cluster, replica_set: WorkloadId, template: SpecId) -> bool {
+    let Some(own) = cluster.workload(replica_set).template else { return false };
+    let (own, template) = (cluster.catalog.spec(own), cluster.catalog.spec(template));
+    let hash = Name::new("pod-template-hash");
+    let labels = own.labels.iter().filter(|label| label.0 != hash).collect();
+    PodSpec { labels, ..own.clone() } == *template
 }
 
 fn delete(world: &mut World, object: &ObjectKey, orphan: bool, grace: Option<u32>, chooser: &mut dyn Chooser) {
@@ -320,8 +328,7 @@ fn delete(world: &mut World, object: &ObjectKey, orphan: bool, grace: Option<u32
 
 /// The object goes at once; what it owns is left without an owner, or collected (KUBERNETES.md D7).
 fn delete_workload(world: &mut World, workload: WorkloadId, orphan: bool, chooser: &mut dyn Chooser) {
-    let owned: Vec<WorkloadId> =
-        world.cluster.workloads().filter(|(_, other)| other.owner == Some(workload)).map(|(id, _)| id).collect();
+    let owned = world.cluster.owned_workloads(workload).to_vec();
     world.cluster.update_workload(workload, |workload| workload.deleted = true);
     world.emit(Event::WorkloadGone(workload), chooser);
     for pod in world.cluster.pods_of_workload(workload).to_vec() {
@@ -337,6 +344,9 @@ fn delete_workload(world: &mut World, workload: WorkloadId, orphan: bool, choose
         } else {
             delete_workload(world, child, false, chooser);
         }
+    }
+    if orphan {
+        controllers::adopt_orphans(&mut world.cluster);
     }
 }
 
@@ -368,6 +378,7 @@ fn create(world: &mut World, body: serde_json::Value, chooser: &mut dyn Chooser)
     if crate::import::apply(&mut world.cluster, body).is_err() {
         return;
     }
+    controllers::adopt_orphans(&mut world.cluster);
     let (created, workloads) = (world.cluster.pods().len(), world.cluster.workloads().len());
     for index in pods..created {
         world.emit(Event::PodCreated(PodId(index as u32)), chooser);

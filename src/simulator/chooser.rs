@@ -45,6 +45,8 @@ pub enum Delay {
     Backup,
     /// Volume detached from one node and attached to another.
     Attach,
+    /// Until the next pass of pod garbage collection (D.9).
+    PodGc,
 }
 
 /// A source of decisions for everything that the model leaves open.

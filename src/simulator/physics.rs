@@ -114,6 +114,7 @@ fn default_range(delay: Delay) -> (Millis, Millis) {
         Delay::Proxy => (110, 1_500),
         Delay::Backup => (10_000, 60_000),
         Delay::Attach => (5_000, 60_000),
+        Delay::PodGc => (0, 20_000),
     };
     (Millis(shortest), Millis(longest))
 }

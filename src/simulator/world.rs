@@ -193,7 +193,7 @@ impl World {
     fn react(&mut self, event: &Event, chooser: &mut dyn Chooser) {
         match *event {
             Event::PodCreated(pod) => {
-                self.wake_around(pod, chooser);
+                self.wake_around(pod, event, chooser);
                 if self.cluster.pod(pod).node.is_some() {
                     kubelet::pod_bound(self, pod, chooser);
                 } else {
@@ -202,12 +202,14 @@ impl World {
             }
             Event::PodBound(pod, _) => kubelet::pod_bound(self, pod, chooser),
             Event::PodDeleting(pod) => {
-                self.wake_around(pod, chooser);
+                self.wake_around(pod, event, chooser);
                 kubelet::pod_deleting(self, pod, chooser);
             }
-            Event::PodRunning(pod) | Event::PodReady(pod) | Event::PodNotReady(pod) => self.wake_around(pod, chooser),
+            Event::PodRunning(pod) | Event::PodReady(pod) | Event::PodNotReady(pod) => {
+                self.wake_around(pod, event, chooser)
+            }
             Event::PodSucceeded(pod) | Event::PodFailed(pod) | Event::PodGone(pod) => {
-                self.wake_around(pod, chooser);
+                self.wake_around(pod, event, chooser);
                 self.wake_scheduler(chooser);
             }
             Event::NodeSchedulable(node, _)
@@ -248,11 +250,11 @@ impl World {
     }
 
     /// Wakes the controllers that watch a pod: its owners, the budgets and Services that select it.
-    fn wake_around(&mut self, pod: PodId, chooser: &mut dyn Chooser) {
+    fn wake_around(&mut self, pod: PodId, event: &Event, chooser: &mut dyn Chooser) {
         if let Owner::Workload(owner) = self.cluster.pod(pod).owner {
             self.wake_workload(owner, chooser);
             let top = self.cluster.top(owner);
-            if top != owner {
+            if top != owner && controllers::reaches_top(&self.cluster, top, pod, event) {
                 self.wake_workload(top, chooser);
             }
         }
@@ -345,6 +347,10 @@ impl World {
         match object.deletion {
             Some(deletion) => {
                 let remaining = deletion.since + Millis::secs(i64::from(deletion.grace_seconds)) - self.now;
+                if grace == 0 && grace_seconds == Some(0) && !object.job_finalizer && !object.foreign_finalizer {
+                    self.remove_pod(pod, chooser);
+                    return;
+                }
                 if Millis::secs(i64::from(grace)) >= remaining {
                     return;
                 }

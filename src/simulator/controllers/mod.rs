@@ -2,15 +2,18 @@
 
 mod cron_job;
 mod daemon_set;
-mod deployment;
+pub mod deployment;
 mod endpoint_slice;
 mod job;
 mod node_lifecycle;
+mod ownership;
 mod pod_gc;
-mod replica_set;
-mod stateful_set;
+pub mod replica_set;
+pub mod stateful_set;
 
-use crate::cluster::{Cluster, Detail, NodeId, PodId, ServiceId, WorkloadId};
+pub use ownership::adopt_orphans;
+
+use crate::cluster::{Cluster, Detail, Name, NodeId, PodId, ServiceId, WorkloadId};
 use crate::trace::Event;
 
 use super::{Chooser, World};
@@ -19,17 +22,17 @@ use super::{Chooser, World};
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     daemon_set: daemon_set::Memory,
+    deployment: deployment::Memory,
     endpoint_slice: endpoint_slice::Memory,
     job: job::Memory,
     node_lifecycle: node_lifecycle::Memory,
-    replica_set: replica_set::Memory,
     stateful_set: stateful_set::Memory,
 }
 
 impl Memory {
     /// Nothing seen yet.
-    pub fn new(_cluster: &Cluster) -> Memory {
-        Memory::default()
+    pub fn new(cluster: &Cluster) -> Memory {
+        Memory { deployment: deployment::Memory::new(cluster), ..Memory::default() }
     }
 }
 
@@ -56,6 +59,21 @@ pub(super) fn sync_workload(world: &mut World, workload: WorkloadId, chooser: &m
         Detail::CronJob(_) => cron_job::sync(world, workload, chooser),
         Detail::Other => {}
     }
+}
+
+/// Whether an event of a pod reaches the workload above its owner. Called after the change.
+pub(super) fn reaches_top(cluster: &Cluster, top: WorkloadId, pod: PodId, event: &Event) -> bool {
+    cluster.workload(top).as_deployment().is_none() || deployment::hears_of(cluster, top, pod, event)
+}
+
+/// Minor version of the controller manager, the newest known one where the input does not tell.
+fn minor(cluster: &Cluster) -> u16 {
+    cluster.api_server.map_or(37, |version| version.minor)
+}
+
+/// Nothing can be created in a namespace that is being deleted (D6).
+fn namespace_is_terminating(cluster: &Cluster, namespace: Name) -> bool {
+    cluster.catalog.namespaces.get(&namespace).is_some_and(|namespace| namespace.terminating)
 }
 
 /// The endpoint slice controller looks at a Service.
