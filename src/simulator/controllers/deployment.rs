@@ -323,3 +323,127 @@ pub(super) fn hears_of(cluster: &Cluster, top: WorkloadId, pod: PodId, event: &E
         _ => !was_inactive,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+    use crate::cluster::IntOrPercent::{self, Int, Percent};
+
+    const NOW: Time = Time(1_000_000);
+
+    /// Sizes of old and new ReplicaSet after one sync. `old` and `new`: (replicas, available).
+    fn step(replicas: i32, bounds: (IntOrPercent, IntOrPercent), old: (i32, i32), new: (i32, i32)) -> (i32, i32) {
+        let mut cluster = fixture::cluster(36);
+        let web = fixture::deployment(&mut cluster, replicas, bounds.0, bounds.1);
+        let first = fixture::replica_set(&mut cluster, web, 1, false, old.0, old.1);
+        let second = fixture::replica_set(&mut cluster, web, 2, true, new.0, new.1);
+        let plan = plan(&cluster, web, replicas, NOW);
+        assert_eq!(plan.create, None);
+        let size = |id, before| plan.scale.iter().find(|entry| entry.0 == id).map_or(before, |entry| entry.1);
+        (size(first, old.0), size(second, new.0))
+    }
+
+    #[test]
+    fn rolling_steps() {
+        let surge = |count| (Int(count), Int(0));
+        assert_eq!(step(10, surge(2), (10, 10), (0, 0)), (10, 2), "D-T1u");
+        assert_eq!(step(10, surge(2), (5, 5), (0, 0)), (5, 7), "D-T2u");
+        assert_eq!(step(10, surge(0), (10, 10), (0, 0)), (9, 0), "D-T3u");
+        assert_eq!(step(10, surge(2), (10, 10), (2, 0)), (10, 2), "D-T4u");
+        assert_eq!(step(10, surge(2), (2, 2), (11, 11)), (2, 10), "D-T5u");
+        let unavailable = (Int(0), Int(2));
+        assert_eq!(step(10, unavailable, (10, 10), (0, 0)), (8, 0), "D-T6u");
+        assert_eq!(step(10, unavailable, (10, 8), (0, 0)), (8, 0), "D-T7u");
+        assert_eq!(step(10, unavailable, (10, 9), (0, 0)), (8, 0), "D-T8u");
+        assert_eq!(step(10, unavailable, (8, 8), (2, 0)), (8, 2), "D-T9u");
+    }
+
+    #[test]
+    fn fenceposts() {
+        let of = |surge, unavailable, replicas| {
+            let mut cluster = fixture::cluster(36);
+            let web = fixture::deployment(&mut cluster, replicas, surge, unavailable);
+            cluster.workload(web).as_deployment().map(|deployment| bounds(deployment, replicas))
+        };
+        assert_eq!(of(Percent(39), Percent(39), 10), Some((4, 3)), "D-T11u");
+        assert_eq!(of(Int(0), Int(0), 10), Some((0, 1)), "D-T11u");
+        assert_eq!(of(Percent(0), Percent(0), 10), Some((0, 1)), "D-T11u");
+        assert_eq!(of(Percent(25), Percent(25), 1), Some((1, 0)), "D-T12");
+    }
+
+    #[test]
+    fn a_changed_template_creates_a_replica_set_with_its_first_pods() {
+        let mut cluster = fixture::cluster(36);
+        let web = fixture::deployment(&mut cluster, 6, Percent(25), Percent(25));
+        let old = fixture::replica_set(&mut cluster, web, 1, false, 6, 6);
+        assert_eq!(plan(&cluster, web, 6, NOW), Plan { create: Some(2), scale: vec![(old, 5)] });
+        let new = create(&mut cluster, web, 2, Some(Name::new("web-abc")), NOW);
+        let labels = cluster.workload(new).template.map(|template| cluster.catalog.spec(template).labels.clone());
+        assert_eq!(labels.and_then(|labels| labels.get(Name::new(HASH))), Some(Name::new("abc")));
+        assert_eq!(cluster.owned_workloads(web), [old, new]);
+    }
+
+    #[test]
+    fn an_evicted_pod_moves_nothing() {
+        let mut cluster = fixture::cluster(36);
+        let web = fixture::deployment(&mut cluster, 3, Percent(25), Percent(25));
+        let set = fixture::replica_set(&mut cluster, web, 1, true, 3, 3);
+        let pod = cluster.pods_of_workload(set)[0];
+        fixture::terminate(&mut cluster, pod);
+        assert_eq!(plan(&cluster, web, 3, NOW), Plan::default());
+        assert_eq!(replica_set::shortage(&cluster, set), 1, "D-T13");
+    }
+
+    #[test]
+    fn recreate_waits_for_terminating_pods() {
+        let mut cluster = fixture::cluster(36);
+        let web = fixture::deployment(&mut cluster, 1, Percent(25), Percent(25));
+        cluster.update_workload(web, |web| {
+            if let Detail::Deployment(deployment) = &mut web.detail {
+                deployment.recreate = true;
+            }
+        });
+        let old = fixture::replica_set(&mut cluster, web, 1, false, 1, 1);
+        assert_eq!(plan(&cluster, web, 1, NOW), Plan { create: None, scale: vec![(old, 0)] });
+        cluster.update_workload(old, |old| old.replicas = 0);
+        let pod = cluster.pods_of_workload(old)[0];
+        fixture::terminate(&mut cluster, pod);
+        assert_eq!(plan(&cluster, web, 1, NOW), Plan::default(), "D-T42");
+        cluster.update_pod(pod, |pod| pod.phase = Phase::Failed);
+        assert_eq!(plan(&cluster, web, 1, NOW), Plan { create: Some(1), scale: Vec::new() });
+        assert!(
+            !hears_of(&cluster, web, pod, &Event::PodFailed(pod)),
+            "a terminating pod is in no ReplicaSet's status"
+        );
+    }
+
+    #[test]
+    fn recreate_hears_of_deletions_by_version() {
+        for (minor, hears) in [(36, false), (37, true)] {
+            let mut cluster = fixture::cluster(minor);
+            let web = fixture::deployment(&mut cluster, 2, Percent(25), Percent(25));
+            cluster.update_workload(web, |web| {
+                if let Detail::Deployment(deployment) = &mut web.detail {
+                    deployment.recreate = true;
+                }
+            });
+            let set = fixture::replica_set(&mut cluster, web, 1, false, 2, 2);
+            let [gone, lingering] = cluster.pods_of_workload(set)[..] else { panic!("two pods") };
+            cluster.update_pod(lingering, |pod| pod.phase = Phase::Failed);
+            fixture::terminate(&mut cluster, gone);
+            cluster.update_pod(gone, |pod| pod.gone = true);
+            assert_eq!(hears_of(&cluster, web, gone, &Event::PodGone(gone)), hears, "V32, 1.{minor}");
+        }
+    }
+
+    #[test]
+    fn scaling_in_a_rollout_is_proportional() {
+        let mut cluster = fixture::cluster(36);
+        let web = fixture::deployment(&mut cluster, 15, Int(3), Int(2));
+        let old = fixture::replica_set(&mut cluster, web, 1, false, 8, 8);
+        let new = fixture::replica_set(&mut cluster, web, 2, true, 5, 0);
+        // The documentation's example: 10 -> 15 replicas with surge 3 adds 3 to the larger and 2 to the smaller.
+        assert_eq!(plan(&cluster, web, 10, NOW).scale, [(old, 11), (new, 7)]);
+    }
+}

@@ -4,6 +4,8 @@ mod cron_job;
 mod daemon_set;
 pub mod deployment;
 mod endpoint_slice;
+#[cfg(test)]
+mod fixture;
 mod job;
 mod node_lifecycle;
 mod ownership;

@@ -86,3 +86,41 @@ pub(super) fn collect(world: &mut World, pod: PodId, chooser: &mut dyn Chooser) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::fixture;
+    use super::*;
+    use crate::cluster::{Deletion, IntOrPercent, Time};
+    use crate::simulator::{First, Physics};
+
+    #[test]
+    fn pods_of_a_gone_node_are_collected_and_replaced_after_the_quarantine() {
+        let mut cluster = fixture::cluster(36);
+        let node = fixture::node(&mut cluster, "a");
+        let web = fixture::deployment(&mut cluster, 2, IntOrPercent::Percent(25), IntOrPercent::Percent(25));
+        let set = fixture::replica_set(&mut cluster, web, 1, true, 2, 2);
+        let [live, terminating] = cluster.pods_of_workload(set)[..] else { panic!("two pods") };
+        for pod in [live, terminating] {
+            cluster.update_pod(pod, |pod| pod.node = Some(node));
+        }
+        let deletion = Deletion { since: Time(0), grace_seconds: 300 };
+        cluster.update_pod(terminating, |pod| pod.deletion = Some(deletion));
+        cluster.update_node(node, |node| node.gone = true);
+        let mut world = World::new(cluster, Time(0), Arc::new(Physics::default()), &mut First);
+        world.forget(|task| matches!(task, Task::Kubelet(..)));
+        while world.next().is_some_and(|(due, _)| due < Time(39_000)) {
+            world.step(&mut First);
+        }
+        assert!(!world.cluster.pod(live).gone && !world.cluster.pod(terminating).gone);
+        while world.next().is_some_and(|(due, _)| due < Time(70_000)) {
+            world.step(&mut First);
+        }
+        assert!(world.cluster.pod(live).gone && world.cluster.pod(terminating).gone);
+        let reason = world.cluster.pod(live).disruption_target.map(|target| target.0);
+        assert_eq!(reason, Some(DisruptionReason::DeletionByPodGc));
+        assert_eq!(world.cluster.pods_of_workload(set).len(), 2, "both are replaced");
+    }
+}

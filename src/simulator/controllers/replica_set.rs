@@ -180,3 +180,40 @@ fn active_pods_by_node(cluster: &Cluster, id: WorkloadId) -> FxHashMap<Option<No
     }
     count
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+    use crate::cluster::IntOrPercent::Percent;
+
+    #[test]
+    fn victims_by_state_cost_and_crowd() {
+        let mut cluster = fixture::cluster(36);
+        let web = fixture::deployment(&mut cluster, 6, Percent(25), Percent(25));
+        let set = fixture::replica_set(&mut cluster, web, 1, true, 6, 4);
+        let pods = cluster.pods_of_workload(set).to_vec();
+        let [a, b] = ["a", "b"].map(|name| fixture::node(&mut cluster, name));
+        for (&pod, node) in pods.iter().zip([a, a, b, b, b]) {
+            cluster.update_pod(pod, |pod| pod.node = Some(node));
+        }
+        cluster.update_pod(pods[3], |pod| pod.deletion_cost = -1);
+        let order = victim_groups(&cluster, set, Time(10_000_000));
+        let expected = [vec![pods[5]], vec![pods[4]], vec![pods[3]], vec![pods[2]], vec![pods[0], pods[1]]];
+        assert_eq!(order, expected, "unassigned, not ready, cheap, crowded, rest");
+    }
+
+    #[test]
+    fn longer_ready_pods_stay() {
+        let mut cluster = fixture::cluster(36);
+        let web = fixture::deployment(&mut cluster, 3, Percent(25), Percent(25));
+        let set = fixture::replica_set(&mut cluster, web, 1, true, 3, 3);
+        let pods = cluster.pods_of_workload(set).to_vec();
+        let now = Time(1_000_000);
+        for (&pod, age) in pods.iter().zip([900, 10, 11]) {
+            cluster.update_pod(pod, |pod| pod.ready_since = now - Millis::secs(age));
+        }
+        let order = victim_groups(&cluster, set, now);
+        assert_eq!(order, [vec![pods[1], pods[2]], vec![pods[0]]], "10 s and 11 s are one bucket, told apart by UID");
+    }
+}

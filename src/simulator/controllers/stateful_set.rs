@@ -347,3 +347,163 @@ fn wait_for_availability(world: &mut World, id: WorkloadId) {
         world.at(due, Task::SyncWorkload(id));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+    use crate::cluster::Labels;
+
+    const NOW: Time = Time(1_000_000);
+
+    /// Three ready pods.
+    fn three(minor: u16) -> (Cluster, WorkloadId, Vec<PodId>) {
+        let mut cluster = fixture::cluster(minor);
+        let id = fixture::stateful_set(&mut cluster, 3);
+        let pods: Vec<PodId> =
+            (0..3).map(|ordinal| fixture::pod(&mut cluster, id, &format!("web-{ordinal}"))).collect();
+        for &pod in &pods {
+            fixture::ready(&mut cluster, pod);
+        }
+        (cluster, id, pods)
+    }
+
+    fn remove(cluster: &mut Cluster, pod: PodId) {
+        cluster.update_pod(pod, |pod| pod.gone = true);
+    }
+
+    fn create(ordinal: u32) -> Step {
+        Step::Create { ordinal, updated: true }
+    }
+
+    #[test]
+    fn a_replacement_waits_until_the_old_object_is_gone() {
+        let (mut cluster, id, pods) = three(36);
+        fixture::terminate(&mut cluster, pods[1]);
+        assert_eq!(plan(&cluster, id, NOW), [], "D-T16");
+        remove(&mut cluster, pods[1]);
+        assert_eq!(plan(&cluster, id, NOW), [create(1)], "D-T16");
+    }
+
+    #[test]
+    fn ordered_repair_starts_at_the_lowest_ordinal() {
+        let (mut cluster, id, pods) = three(36);
+        remove(&mut cluster, pods[0]);
+        remove(&mut cluster, pods[2]);
+        assert_eq!(plan(&cluster, id, NOW), [create(0)], "D-T17");
+        fixture::pod(&mut cluster, id, "web-0");
+        assert_eq!(plan(&cluster, id, NOW), [], "D-T17");
+        fixture::change_set(&mut cluster, id, |set| set.parallel = true);
+        assert_eq!(plan(&cluster, id, NOW), [create(2)], "D-T18");
+    }
+
+    #[test]
+    fn an_unready_low_ordinal_freezes_the_rest() {
+        let (mut cluster, id, pods) = three(36);
+        cluster.update_pod(pods[0], |pod| pod.ready = false);
+        remove(&mut cluster, pods[1]);
+        assert_eq!(plan(&cluster, id, NOW), [], "D-T19");
+    }
+
+    #[test]
+    fn a_finished_pod_is_deleted_first() {
+        let (mut cluster, id, pods) = three(36);
+        cluster.update_pod(pods[1], |pod| pod.phase = Phase::Failed);
+        assert_eq!(plan(&cluster, id, NOW), [Step::Delete(pods[1])]);
+    }
+
+    /// A rollout: the named pods have the new revision.
+    fn rollout(minor: u16, updated: &[usize]) -> (Cluster, WorkloadId, Vec<PodId>) {
+        let (mut cluster, id, pods) = three(minor);
+        let old = fixture::template(&mut cluster, Some((REVISION, "old")));
+        let new = fixture::template(&mut cluster, Some((REVISION, "new")));
+        for (index, &pod) in pods.iter().enumerate() {
+            cluster.update_pod(pod, |pod| pod.spec = if updated.contains(&index) { new } else { old });
+        }
+        fixture::change_set(&mut cluster, id, |set| {
+            set.updating = true;
+            set.update_revision = "new".into();
+        });
+        (cluster, id, pods)
+    }
+
+    #[test]
+    fn one_pod_at_a_time_from_the_top() {
+        for minor in [36, 37] {
+            let (cluster, id, pods) = rollout(minor, &[]);
+            assert_eq!(plan(&cluster, id, NOW), [Step::Delete(pods[2])]);
+            let (mut cluster, id, pods) = rollout(minor, &[2]);
+            assert_eq!(plan(&cluster, id, NOW), [Step::Delete(pods[1])]);
+            cluster.update_pod(pods[2], |pod| pod.ready = false);
+            assert_eq!(plan(&cluster, id, NOW), []);
+        }
+    }
+
+    #[test]
+    fn parallel_rollout_by_version() {
+        for (minor, expected) in [(36, vec![2]), (37, vec![])] {
+            let (mut cluster, id, pods) = rollout(minor, &[0]);
+            fixture::change_set(&mut cluster, id, |set| set.parallel = true);
+            cluster.update_pod(pods[0], |pod| pod.ready = false);
+            let expected: Vec<Step> = expected.into_iter().map(|index: usize| Step::Delete(pods[index])).collect();
+            assert_eq!(plan(&cluster, id, NOW), expected, "V30, 1.{minor}: web-0 is down");
+        }
+        let (mut cluster, id, pods) = rollout(37, &[]);
+        fixture::change_set(&mut cluster, id, |set| set.parallel = true);
+        cluster.update_pod(pods[0], |pod| pod.ready = false);
+        cluster.update_pod(pods[1], |pod| pod.ready = false);
+        assert_eq!(plan(&cluster, id, NOW), [Step::Delete(pods[1]), Step::Delete(pods[0])], "V30: broken ones at once");
+    }
+
+    #[test]
+    fn max_unavailable_counts_from_1_37() {
+        for (minor, count) in [(36, 1), (37, 2)] {
+            let (mut cluster, id, _) = rollout(minor, &[]);
+            fixture::change_set(&mut cluster, id, |set| set.max_unavailable = Some(IntOrPercent::Percent(90)));
+            assert_eq!(plan(&cluster, id, NOW).len(), count, "V30, 1.{minor}");
+        }
+    }
+
+    #[test]
+    fn revision_of_a_recreated_pod() {
+        let lost = |ordinal: usize, change: fn(&mut StatefulSet)| {
+            let (mut cluster, id, pods) = rollout(36, &[2]);
+            fixture::change_set(&mut cluster, id, change);
+            remove(&mut cluster, pods[ordinal]);
+            plan(&cluster, id, NOW)
+        };
+        let back = |ordinal, updated| vec![Step::Create { ordinal, updated }];
+        assert_eq!(lost(0, |_| {}), back(0, true), "D-T21");
+        assert_eq!(lost(0, |set| set.rolling_update_unset = true), back(0, false), "D-T21b");
+        assert_eq!(lost(1, |set| set.partition = 2), back(1, false), "D-T21c");
+    }
+
+    #[test]
+    fn scale_down_takes_the_highest_and_waits() {
+        let (mut cluster, id, pods) = three(36);
+        cluster.update_workload(id, |set| set.replicas = 1);
+        assert_eq!(plan(&cluster, id, NOW), [Step::Delete(pods[2])]);
+        fixture::terminate(&mut cluster, pods[2]);
+        assert_eq!(plan(&cluster, id, NOW), []);
+        fixture::change_set(&mut cluster, id, |set| set.parallel = true);
+        assert_eq!(plan(&cluster, id, NOW), [Step::Delete(pods[1])]);
+    }
+
+    #[test]
+    fn a_new_pod_has_the_labels_and_claims_of_its_ordinal() {
+        let mut cluster = fixture::cluster(36);
+        let id = fixture::stateful_set(&mut cluster, 1);
+        let claim = ClaimTemplate { name: "data".into(), class: Name::EMPTY, bytes: 1, access: Access::default() };
+        fixture::change_set(&mut cluster, id, |set| set.claim_templates = vec![claim]);
+        let spec = template(&mut cluster, id, 4, true, None).map(|spec| cluster.catalog.spec(spec).clone());
+        let spec = spec.unwrap_or_default();
+        let labels: Labels = [("app", "web"), (POD_NAME, "web-4"), (POD_INDEX, "4")]
+            .into_iter()
+            .map(|(key, value)| (Name::new(key), Name::new(value)))
+            .collect();
+        assert_eq!(spec.labels, labels);
+        assert_eq!(spec.volumes, [Volume::Claim { name: "data-web-4".into(), read_only: false }]);
+        create_claims(&mut cluster, id, 4);
+        assert!(cluster.find_claim("default".into(), "data-web-4".into()).is_some());
+    }
+}
