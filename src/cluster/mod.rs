@@ -21,6 +21,7 @@ mod version;
 mod volume;
 mod workload;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -58,6 +59,8 @@ pub struct Cluster {
     pub api_server: Option<Version>,
     /// Record of the run.
     pub run: Run,
+    /// VolumeAttachments: names of the volumes attached, by name of the node (KUBERNETES.md H.4).
+    pub attached: Arc<BTreeMap<Name, Vec<Name>>>,
     nodes: Vec<Node>,
     pods: Vec<Pod>,
     workloads: Vec<Workload>,

@@ -21,8 +21,10 @@ pub struct NodeInfo {
     pub kernel: Name,
     /// `nodeInfo.containerRuntimeVersion`.
     pub runtime: Name,
-    /// Attach limits by CSI driver (`CSINode`).
+    /// CSI drivers of the node (`CSINode`) with their attach limits; `i64::MAX` where a driver gives none.
     pub volume_limits: Vec<(Name, i64)>,
+    /// Labels that name a CSI driver's topology (`CSINode`, `topologyKeys`), by driver.
+    pub volume_topology: Vec<(Name, Vec<Name>)>,
     /// Carries a control-plane role label (`node-role.kubernetes.io/control-plane` or `/master`), or runs a mirror pod of
     /// kube-apiserver.
     pub control_plane: bool,
