@@ -40,7 +40,7 @@ pub use pod::{
     PreStop, Probe, RestartPolicy, SpreadConstraint, Taint, Timing, Toleration, Volume,
 };
 pub use resources::Resources;
-pub use run::{Backup, Lock, Refusal, Run};
+pub use run::{Backup, Lock, Refusal, Run, Standing};
 pub use service::Service;
 pub use time::{Millis, Time};
 pub use version::{Version, VersionError};
@@ -79,6 +79,7 @@ pub struct Cluster {
     ready_of_workload: Vec<u32>,
     ready_of_service: Vec<u32>,
     under_maintenance: Vec<NodeId>,
+    put_back: Vec<NodeId>,
 }
 
 /// What selects the pods of a template.
@@ -231,11 +232,62 @@ impl Cluster {
         &self.under_maintenance
     }
 
+    /// Nodes that the run ended with as [`NodeOutcome::Blocked`], in the order of their ids.
+    pub fn nodes_put_back(&self) -> &[NodeId] {
+        &self.put_back
+    }
+
+    /// Records what stands on a node now that its drain begins: every workload with its ready pods (see [`Standing`]).
+    pub fn record_standing(&mut self, node: NodeId) {
+        let mut standing: Vec<Standing> = self
+            .pods_of_node(node)
+            .iter()
+            .filter(|&&pod| !self.pod(pod).is_terminal())
+            .filter_map(|&pod| self.top_of_pod(pod))
+            .map(|workload| Standing { node, workload, ready: self.ready_pods(workload) })
+            .collect();
+        self.run.standing.retain(|entry| entry.node != node);
+        self.run.standing.append(&mut standing);
+        self.run.standing.sort_unstable();
+        self.run.standing.dedup();
+    }
+
+    /// Drops what the run remembers of a node's drain, and refusals of pods that are gone.
+    pub fn forget_drain(&mut self, node: NodeId) {
+        let mut run = std::mem::take(&mut self.run);
+        run.standing.retain(|entry| entry.node != node);
+        run.refusals.retain(|(pod, _)| !self.pod(*pod).gone);
+        self.run = run;
+    }
+
+    /// The operator gives the command again (M19): what made the run stop is looked at anew. Nodes that were put back, host
+    /// jobs and backups that failed, and refusals are forgotten; what was done stays done.
+    pub fn begin_again(&mut self) {
+        self.run.stopped = false;
+        self.run.refusals.clear();
+        if self.run.backup == Backup::Failed {
+            self.run.backup = Backup::Absent;
+        }
+        for node in std::mem::take(&mut self.put_back) {
+            self.update_node(node, |node| node.marks = Marks::default());
+        }
+        for node in self.under_maintenance.clone() {
+            self.update_node(node, |node| {
+                if node.job == HostJob::Failed {
+                    node.job = HostJob::Absent;
+                }
+            });
+        }
+    }
+
     /// Adds a node.
     pub fn add_node(&mut self, node: Node) -> NodeId {
         let id = NodeId(self.nodes.len() as u32);
         if under_maintenance(&node) {
             self.under_maintenance.push(id);
+        }
+        if put_back(&node) {
+            self.put_back.push(id);
         }
         self.nodes.push(node);
         self.pods_of_node.push(Vec::new());
@@ -246,14 +298,9 @@ impl Cluster {
     pub fn update_node(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
         let node = &mut self.nodes[id.index()];
         change(node);
-        let is = under_maintenance(node);
-        match (self.under_maintenance.binary_search(&id), is) {
-            (Err(position), true) => self.under_maintenance.insert(position, id),
-            (Ok(position), false) => {
-                self.under_maintenance.remove(position);
-            }
-            (Ok(_), true) | (Err(_), false) => {}
-        }
+        let (under_maintenance, put_back) = (under_maintenance(node), put_back(node));
+        note(&mut self.under_maintenance, id, under_maintenance);
+        note(&mut self.put_back, id, put_back);
     }
 
     /// Adds a workload. Its owner, if any, must have been added before or be set later by [`Cluster::update_workload`].
@@ -521,8 +568,23 @@ impl Place {
     }
 }
 
+/// A Node object that goes away while its host is being worked on is still the run's business.
 fn under_maintenance(node: &Node) -> bool {
-    node.marks.started.is_some() && node.marks.outcome.is_none() && !node.gone
+    node.marks.started.is_some() && node.marks.outcome.is_none() && (!node.gone || node.marks.host_touched.is_some())
+}
+
+fn put_back(node: &Node) -> bool {
+    !node.gone && matches!(node.marks.outcome, Some((NodeOutcome::Blocked, _)))
+}
+
+fn note(list: &mut Vec<NodeId>, id: NodeId, belongs: bool) {
+    match (list.binary_search(&id), belongs) {
+        (Err(position), true) => list.insert(position, id),
+        (Ok(position), false) => {
+            list.remove(position);
+        }
+        (Ok(_), true) | (Err(_), false) => {}
+    }
 }
 
 fn insert(list: &mut Vec<PodId>, id: PodId) {

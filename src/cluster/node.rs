@@ -86,6 +86,8 @@ pub struct Marks {
     pub started: Option<Time>,
     /// The node was already unschedulable when the run took it: it stays so afterwards (the operator's own cordon).
     pub was_cordoned: bool,
+    /// Routing to the node was already stopped when the run took it: it stays so afterwards.
+    pub was_unrouted: bool,
     /// When the drain began.
     pub drain_started: Option<Time>,
     /// When the drain was given up although pods are left (`on_blocked: continue`).

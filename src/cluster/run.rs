@@ -1,6 +1,6 @@
 //! What stands in the cluster about the run itself (a Lease and a ConfigMap).
 
-use super::{Name, PodId, Time, Version};
+use super::{Name, NodeId, PodId, Time, Version, WorkloadId};
 
 /// Who holds the cluster's upgrade lock (M11).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -53,6 +53,17 @@ pub struct Refusal {
     pub count: u32,
 }
 
+/// A workload that had pods on a node when its drain began: what must be back before the node is done with.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Standing {
+    /// The node.
+    pub node: NodeId,
+    /// The topmost workload of the pods.
+    pub workload: WorkloadId,
+    /// Its ready pods then, in the whole cluster.
+    pub ready: u32,
+}
+
 /// Record of the run.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Run {
@@ -66,9 +77,22 @@ pub struct Run {
     pub stopped: bool,
     /// Where the control plane stands on its path, minor by minor. `None`: not started.
     pub hop: Option<Version>,
+    /// When the first node was taken in hand.
+    pub started: Option<Time>,
+    /// When the run last ended with a node.
+    pub last_ended: Option<Time>,
+    /// What stood on the nodes that are being drained, sorted; written at `BeginDrain`, dropped at `End`.
+    pub standing: Vec<Standing>,
 }
 
 impl Run {
+    /// What stood on a node when its drain began.
+    pub fn standing_on(&self, node: NodeId) -> &[Standing] {
+        let first = self.standing.partition_point(|entry| entry.node < node);
+        let length = self.standing[first..].partition_point(|entry| entry.node == node);
+        &self.standing[first..first + length]
+    }
+
     /// The refusal that stands for a pod.
     pub fn refusal(&self, pod: PodId) -> Option<&Refusal> {
         self.refusals.binary_search_by_key(&pod, |entry| entry.0).ok().map(|position| &self.refusals[position].1)

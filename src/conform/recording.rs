@@ -197,6 +197,7 @@ impl Scenario {
             nodes_at_once: options.concurrency.unwrap_or(1),
             batches: true,
             on_blocked: options.on_blocked.unwrap_or_default(),
+            refuse_early: false,
             drain_timeout: millis(options.drain_timeout.unwrap_or(if kubectl { 12.0 } else { 8.0 })),
             retry: millis(options.retry_seconds.filter(|_| !kubectl).unwrap_or(if kubectl { 5.0 } else { 1.0 })),
             grace_period: options.flags.grace,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::cluster::{Backup, HostJob, Lock, Marks, Millis, Name, NodeId, PodId, Refusal, Routing, Time, Version};
+use crate::cluster::{
+    Backup, HostJob, Lock, Marks, Millis, Name, Node, NodeId, NodeOutcome, PodId, Refusal, Routing, Time, Version,
+};
 use crate::trace::Event;
 use crate::upgrade::{Action, Decision, Goal, Outcome, Planner};
 
@@ -55,20 +57,26 @@ pub enum Trigger {
 }
 
 impl World {
-    /// Puts an engine into the world: from now on it decides by `planner` and acts.
+    /// Puts an engine into the world, as the operator's command does: from now on it decides by `planner` and acts. A lock of
+    /// which nothing is known is held by nobody in this world.
     pub fn start_engine(&mut self, goal: Arc<Goal>, planner: Planner, chooser: &mut dyn Chooser) {
         self.engine = Some(Engine::new(goal, planner));
+        self.cluster.begin_again();
+        if self.cluster.run.lock == Lock::Unknown {
+            self.cluster.run.lock = Lock::Free;
+        }
         trigger(self, Trigger::Start, chooser);
         plan_turn(self, self.now);
     }
 
     /// Kills the engine between two of its steps and starts it again: what it had decided and not done is forgotten.
     pub fn restart_engine(&mut self, chooser: &mut dyn Chooser) {
-        self.forget(|task| matches!(task, Task::Turn | Task::Act(_)));
-        let Some(engine) = &mut self.engine else { return };
+        let Some(engine) = &self.engine else { return };
         if engine.outcome.is_some() {
             return;
         }
+        self.forget(|task| matches!(task, Task::Turn | Task::Act(_)));
+        let Some(engine) = &mut self.engine else { return };
         *engine = Engine::new(Arc::clone(&engine.goal), engine.planner);
         self.emit(Event::EngineRestarted, chooser);
         plan_turn(self, self.now);
@@ -84,22 +92,31 @@ pub(super) fn turn(world: &mut World, chooser: &mut dyn Chooser) {
     engine.turn_due = None;
     let decision = (engine.planner)(&engine.goal, &world.cluster, world.now);
     engine.actions_in_flight = decision.actions.len();
-    engine.outcome = decision.outcome.clone();
     engine.last = decision.clone();
     let mut due = world.now;
     for action in &decision.actions {
         due = due + world.length(Delay::Request, chooser);
         world.at(due, Task::Act(*action));
     }
-    if let Some(outcome) = &decision.outcome {
-        let done = matches!(outcome, Outcome::Done);
-        world.emit(Event::RunEnded { done }, chooser);
-    } else if decision.actions.is_empty() {
+    if !decision.actions.is_empty() {
+        return;
+    }
+    if decision.outcome.is_some() {
+        end(world, chooser);
+    } else {
         let soonest = decision.waiting.iter().flat_map(|waiting| [waiting.until, waiting.deadline]).flatten();
         if let Some(next) = soonest.filter(|&next| next > world.now).min() {
             plan_turn(world, next);
         }
     }
+}
+
+/// The run is over, once what was decided together with its end is done.
+fn end(world: &mut World, chooser: &mut dyn Chooser) {
+    let Some(engine) = &mut world.engine else { return };
+    engine.outcome = engine.last.outcome.clone();
+    let done = matches!(engine.outcome, Some(Outcome::Done));
+    world.emit(Event::RunEnded { done }, chooser);
 }
 
 /// Something happened that the engine may want to react to.
@@ -128,7 +145,12 @@ pub(super) fn act(world: &mut World, action: Action, chooser: &mut dyn Chooser) 
     world.emit(Event::Acted(action), chooser);
     let Some(engine) = &mut world.engine else { return };
     engine.actions_in_flight = engine.actions_in_flight.saturating_sub(1);
-    if engine.actions_in_flight == 0 && engine.outcome.is_none() {
+    if engine.actions_in_flight > 0 || engine.outcome.is_some() {
+        return;
+    }
+    if engine.last.outcome.is_some() {
+        end(world, chooser);
+    } else {
         let next = world.now + world.length(Delay::Observe, chooser);
         plan_turn(world, next);
     }
@@ -167,7 +189,10 @@ fn carry_out(world: &mut World, action: Action, chooser: &mut dyn Chooser) {
             world.set_schedulable(node, true, chooser);
             trigger(world, Trigger::AfterNode(world.cluster.node(node).name()), chooser);
         }
-        Action::BeginDrain(node) => world.cluster.update_node(node, |node| node.marks.drain_started = Some(now)),
+        Action::BeginDrain(node) => {
+            world.cluster.record_standing(node);
+            world.cluster.update_node(node, |node| node.marks.drain_started = Some(now));
+        }
         Action::ForceOn(node) => world.cluster.update_node(node, |node| node.marks.forced = Some(now)),
         Action::Evict { pod, grace_seconds } => evict(world, pod, grace_seconds, chooser),
         Action::Delete { pod, grace_seconds } => {
@@ -179,6 +204,8 @@ fn carry_out(world: &mut World, action: Action, chooser: &mut dyn Chooser) {
         Action::UpgradeHost { node, to } => host::start(world, node, to, chooser),
         Action::End { node, outcome } => {
             world.cluster.update_node(node, |node| node.marks.outcome = Some((outcome, now)));
+            world.cluster.forget_drain(node);
+            world.cluster.run.last_ended = Some(now);
             world.emit(Event::NodeEnded(node, outcome), chooser);
         }
         Action::NextHop(version) => next_hop(world, version),
@@ -190,9 +217,15 @@ fn begin(world: &mut World, node: NodeId, chooser: &mut dyn Chooser) {
     trigger(world, Trigger::BeforeNode(world.cluster.node(node).name()), chooser);
     let now = world.now;
     world.cluster.update_node(node, |node| {
-        node.marks = Marks { started: Some(now), was_cordoned: node.unschedulable, ..Marks::default() };
+        node.marks = Marks {
+            started: Some(now),
+            was_cordoned: node.unschedulable,
+            was_unrouted: node.routing == Routing::Stopped,
+            ..Marks::default()
+        };
         node.job = HostJob::Absent;
     });
+    world.cluster.run.started.get_or_insert(now);
 }
 
 fn route(world: &mut World, node: NodeId, routing: Routing, chooser: &mut dyn Chooser) {
@@ -202,12 +235,12 @@ fn route(world: &mut World, node: NodeId, routing: Routing, chooser: &mut dyn Ch
     }
 }
 
-/// The control plane goes for its next minor version: its nodes are taken in hand once more.
+/// The control plane goes for its next minor version: nodes that are done may be taken in hand once more.
 fn next_hop(world: &mut World, version: Version) {
     world.cluster.run.hop = Some(version);
-    let control_plane: Vec<NodeId> =
-        world.cluster.nodes().filter(|(_, node)| node.is_control_plane()).map(|(id, _)| id).collect();
-    for node in control_plane {
+    let done = |node: &Node| matches!(node.marks.outcome, Some((NodeOutcome::Done, _)));
+    let again: Vec<NodeId> = world.cluster.nodes().filter(|(_, node)| done(node)).map(|(id, _)| id).collect();
+    for node in again {
         world.cluster.update_node(node, |node| {
             node.marks = Marks::default();
             node.job = HostJob::Absent;

@@ -16,7 +16,7 @@ pub enum Action {
     StopRouting(NodeId),
     /// `spec.unschedulable: true`.
     Cordon(NodeId),
-    /// Record that the drain begins.
+    /// Record that the drain begins, and what stands on the node (`Run::standing`).
     BeginDrain(NodeId),
     /// Ask the eviction API. Precondition: this very pod (uid).
     Evict {
@@ -53,7 +53,8 @@ pub enum Action {
         /// How.
         outcome: NodeOutcome,
     },
-    /// Record that the control plane starts its next minor version (`Run::hop`); control-plane nodes begin anew.
+    /// Record that the control plane starts its next minor version (`Run::hop`); nodes that are done may be taken
+    /// in hand once more.
     NextHop(Version),
     /// Record that the run stops for good.
     Halt,

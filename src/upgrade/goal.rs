@@ -12,6 +12,8 @@ use crate::cluster::{Millis, Name, Version};
 pub struct Goal {
     /// Target version of the control plane and the kubelets.
     pub to: Version,
+    /// Versions of the minors on the way, where the target is several minors ahead; a minor that is not named gets patch 0.
+    pub via: Vec<Version>,
     /// How evictions of one node follow each other.
     pub pacing: Pacing,
     /// What must hold before the next node is taken.
@@ -31,7 +33,10 @@ pub struct Goal {
     pub batches: bool,
     /// What happens with a node whose drain cannot finish.
     pub on_blocked: OnBlocked,
-    /// How long the drain of a node may take.
+    /// Refuse before anything is changed when a node of the plan has pods that may not be evicted (M14). False: when it is
+    /// the node's turn, as `kubectl drain` does.
+    pub refuse_early: bool,
+    /// How long the drain of a node may take; 0 means for ever, as with kubectl's `--timeout`.
     pub drain_timeout: Millis,
     /// Pause after an eviction that was refused with 429 without `Retry-After` (kubectl: 5 s).
     pub retry: Millis,
@@ -69,6 +74,7 @@ impl Default for Goal {
     fn default() -> Self {
         Goal {
             to: Version::new(0, 0),
+            via: Vec::new(),
             pacing: Pacing::Floors,
             settle: Settle::Displaced,
             order: Vec::new(),
@@ -78,6 +84,7 @@ impl Default for Goal {
             nodes_at_once: 1,
             batches: false,
             on_blocked: OnBlocked::Stop,
+            refuse_early: true,
             drain_timeout: Millis::secs(30 * 60),
             retry: Millis::secs(5),
             grace_period: None,

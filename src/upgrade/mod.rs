@@ -14,7 +14,7 @@ use crate::cluster::{Cluster, Time};
 #[must_use]
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Decision {
-    /// To be carried out, in this order. Empty while waiting and at the end.
+    /// To be carried out, in this order; at the end of a run too (giving the lock back), before the outcome holds.
     pub actions: Vec<Action>,
     /// What is waited for, with evidence.
     pub waiting: Vec<Waiting>,
