@@ -168,9 +168,10 @@ impl Action {
                 let held =
                     body.pointer("/metadata/finalizers").map(|list| list.as_array().is_some_and(|l| !l.is_empty()));
                 let held = held.ok_or_else(|| error("only `metadata.finalizers` of pods can be patched"))?;
-                Arc::new(move |world, _| {
+                Arc::new(move |world, chooser| {
                     for pod in pods.select(&world.cluster) {
                         world.cluster.update_pod(pod, |pod| pod.foreign_finalizer = held);
+                        world.finalizers_changed(pod, chooser);
                     }
                 })
             }
@@ -333,7 +334,11 @@ fn delete_workload(world: &mut World, workload: WorkloadId, orphan: bool, choose
     world.emit(Event::WorkloadGone(workload), chooser);
     for pod in world.cluster.pods_of_workload(workload).to_vec() {
         if orphan {
-            world.cluster.update_pod(pod, |pod| pod.owner = Owner::None);
+            world.cluster.update_pod(pod, |pod| {
+                pod.owner = Owner::None;
+                pod.job_finalizer = false;
+            });
+            world.finalizers_changed(pod, chooser);
         } else {
             world.delete_pod(pod, None, chooser);
         }

@@ -47,6 +47,10 @@ pub enum Delay {
     Attach,
     /// Until the next pass of pod garbage collection (D.9).
     PodGc,
+    /// Until the next monitor pass of the node lifecycle controller (D10).
+    NodeMonitor,
+    /// Age of a silent kubelet's last heartbeat (D11).
+    Heartbeat,
 }
 
 /// A source of decisions for everything that the model leaves open.

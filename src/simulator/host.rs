@@ -79,6 +79,7 @@ pub(super) fn step(world: &mut World, node: NodeId, step: Step, chooser: &mut dy
         Step::JobEnds => job_ends(world, node, chooser),
         Step::Ready => {
             world.hosts[node.index()].down = false;
+            controllers::heartbeat_back(world, node);
             set_readiness(world, node, Readiness::Ready, chooser);
             kubelet::host_is_back(world, node, chooser);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::cluster::{Millis, Name, Phase, PodId, PreStop, RestartPolicy, ServiceId, SpecId, Volume};
+use crate::cluster::{Deletion, Millis, Name, Phase, PodId, PreStop, RestartPolicy, ServiceId, SpecId, Volume};
 use crate::trace::Event;
 
 use super::{Chooser, Delay, Task, World};
@@ -177,8 +177,11 @@ pub(super) fn step(world: &mut World, id: PodId, step: Step, chooser: &mut dyn C
             }
         }
         Step::Removed => {
-            if pod.deletion.is_some() && !pod.job_finalizer && !pod.foreign_finalizer {
-                world.remove_pod(id, chooser);
+            // With a finalizer left the final delete only takes the rest of the grace period away.
+            if let Some(deletion) = pod.deletion {
+                let deletion = Deletion { grace_seconds: 0, ..deletion };
+                world.cluster.update_pod(id, |pod| pod.deletion = Some(deletion));
+                world.finalizers_changed(id, chooser);
             }
         }
     }

@@ -79,6 +79,8 @@ impl Physics {
             (Delay::Cleanup, 5, 40),
             (Delay::Host, 800, 900),
             (Delay::NodeReady, 10, 100),
+            (Delay::NodeMonitor, 0, 1_000),
+            (Delay::Heartbeat, 0, 2_000),
         ] {
             physics.set(delay, Millis(shortest), Millis(longest));
         }
@@ -115,6 +117,8 @@ fn default_range(delay: Delay) -> (Millis, Millis) {
         Delay::Backup => (10_000, 60_000),
         Delay::Attach => (5_000, 60_000),
         Delay::PodGc => (0, 20_000),
+        Delay::NodeMonitor => (0, 5_000),
+        Delay::Heartbeat => (0, 10_000),
     };
     (Millis(shortest), Millis(longest))
 }

@@ -200,7 +200,10 @@ impl World {
                     self.wake_scheduler(chooser);
                 }
             }
-            Event::PodBound(pod, _) => kubelet::pod_bound(self, pod, chooser),
+            Event::PodBound(pod, node) => {
+                controllers::pod_bound(self, pod, node);
+                kubelet::pod_bound(self, pod, chooser);
+            }
             Event::PodDeleting(pod) => {
                 self.wake_around(pod, event, chooser);
                 kubelet::pod_deleting(self, pod, chooser);
@@ -252,6 +255,7 @@ impl World {
     /// Wakes the controllers that watch a pod: its owners, the budgets and Services that select it.
     fn wake_around(&mut self, pod: PodId, event: &Event, chooser: &mut dyn Chooser) {
         if let Owner::Workload(owner) = self.cluster.pod(pod).owner {
+            controllers::pod_changed(self, pod);
             self.wake_workload(owner, chooser);
             let top = self.cluster.top(owner);
             if top != owner && controllers::reaches_top(&self.cluster, top, pod, event) {
@@ -383,6 +387,15 @@ impl World {
             pod.ready = false;
         });
         self.emit(Event::PodGone(pod), chooser);
+    }
+
+    /// A finalizer was taken off: an object that only waited for that goes away.
+    pub fn finalizers_changed(&mut self, pod: PodId, chooser: &mut dyn Chooser) {
+        let object = self.cluster.pod(pod);
+        let held = object.job_finalizer || object.foreign_finalizer;
+        if !held && object.deletion.is_some_and(|deletion| deletion.grace_seconds == 0) {
+            self.remove_pod(pod, chooser);
+        }
     }
 
     /// Sets condition Ready.

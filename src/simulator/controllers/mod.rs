@@ -23,6 +23,7 @@ use super::{Chooser, World};
 /// What controllers remember between their syncs.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
+    cron_job: cron_job::Memory,
     daemon_set: daemon_set::Memory,
     deployment: deployment::Memory,
     endpoint_slice: endpoint_slice::Memory,
@@ -34,7 +35,11 @@ pub struct Memory {
 impl Memory {
     /// Nothing seen yet.
     pub fn new(cluster: &Cluster) -> Memory {
-        Memory { deployment: deployment::Memory::new(cluster), ..Memory::default() }
+        Memory {
+            deployment: deployment::Memory::new(cluster),
+            endpoint_slice: endpoint_slice::Memory::new(cluster),
+            ..Memory::default()
+        }
     }
 }
 
@@ -50,6 +55,7 @@ pub(super) fn resume(world: &mut World, chooser: &mut dyn Chooser) {
 /// A controller looks at a workload.
 pub(super) fn sync_workload(world: &mut World, workload: WorkloadId, chooser: &mut dyn Chooser) {
     if world.cluster.workload(workload).deleted {
+        job::release(world, workload, chooser);
         return;
     }
     match &world.cluster.workload(workload).detail {
@@ -61,6 +67,16 @@ pub(super) fn sync_workload(world: &mut World, workload: WorkloadId, chooser: &m
         Detail::CronJob(_) => cron_job::sync(world, workload, chooser),
         Detail::Other => {}
     }
+}
+
+/// A pod of a workload changed.
+pub(super) fn pod_changed(world: &mut World, pod: PodId) {
+    daemon_set::pod_changed(world, pod);
+}
+
+/// A pod was bound to a node.
+pub(super) fn pod_bound(world: &mut World, pod: PodId, node: NodeId) {
+    node_lifecycle::pod_bound(world, pod, node);
 }
 
 /// Whether an event of a pod reaches the workload above its owner. Called after the change.
@@ -103,6 +119,11 @@ pub(super) fn taint_delete(world: &mut World, pod: PodId, chooser: &mut dyn Choo
 /// Pod garbage collection looks at a pod.
 pub(super) fn collect_pod(world: &mut World, pod: PodId, chooser: &mut dyn Chooser) {
     pod_gc::collect(world, pod, chooser);
+}
+
+/// A kubelet that fell silent is back.
+pub(super) fn heartbeat_back(world: &mut World, node: NodeId) {
+    node_lifecycle::heartbeat_back(world, node);
 }
 
 /// A kubelet has fallen silent: the node becomes Unknown after the grace period unless it comes back.
