@@ -25,6 +25,8 @@ pub struct Catalog {
     pub storage_capacities: Vec<StorageCapacity>,
     /// CSIDrivers: (name, checks storage capacity, prevents scheduling if missing).
     pub csi_drivers: Vec<(Name, bool, bool)>,
+    /// Kinds that CustomResourceDefinitions of the input define, by (group, kind).
+    pub custom_kinds: BTreeMap<(Name, Name), CustomKind>,
     /// HorizontalPodAutoscalers.
     pub autoscalers: Vec<Autoscaler>,
     /// ResourceQuotas.
@@ -59,6 +61,15 @@ pub struct PriorityClass {
     pub global_default: bool,
     /// `preemptionPolicy: Never`.
     pub never_preempts: bool,
+}
+
+/// A kind that a CustomResourceDefinition defines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CustomKind {
+    /// `spec.names.plural`.
+    pub plural: Name,
+    /// It has the `scale` subresource.
+    pub scale: bool,
 }
 
 /// A HorizontalPodAutoscaler.

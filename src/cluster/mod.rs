@@ -28,7 +28,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 pub use budget::{Budget, BudgetLimit, BudgetStatus};
-pub use catalog::{ApiUse, Autoscaler, Catalog, Input, Namespace, PriorityClass, Quota, Webhook};
+pub use catalog::{ApiUse, Autoscaler, Catalog, CustomKind, Input, Namespace, PriorityClass, Quota, Webhook};
 pub use host::{ChangedFile, Disk, HostFacts, KubeletFacts};
 pub use ids::{BudgetId, ClaimId, NodeId, PodId, ServiceId, SpecId, VolumeId, WorkloadId};
 pub use int_or_percent::IntOrPercent;
@@ -75,8 +75,10 @@ pub struct Cluster {
     pods_of_workload: Vec<Vec<PodId>>,
     owned_workloads: Vec<Vec<WorkloadId>>,
     pods_of_budget: Vec<Vec<PodId>>,
+    owners_of_budget: Vec<Vec<(Owner, u32)>>,
     pods_of_service: Vec<Vec<PodId>>,
     ready_of_workload: Vec<u32>,
+    ready_of_budget: Vec<u32>,
     ready_of_service: Vec<u32>,
     under_maintenance: Vec<NodeId>,
     put_back: Vec<NodeId>,
@@ -197,6 +199,11 @@ impl Cluster {
         &self.pods_of_budget[budget.index()]
     }
 
+    /// Who owns the pods that a budget's selector matches, with the number of pods, in the order of the owners.
+    pub fn owners_of_budget(&self, budget: BudgetId) -> &[(Owner, u32)] {
+        &self.owners_of_budget[budget.index()]
+    }
+
     /// Pods that a Service's selector matches, all phases, terminating ones included.
     pub fn pods_of_service(&self, service: ServiceId) -> &[PodId] {
         &self.pods_of_service[service.index()]
@@ -205,6 +212,11 @@ impl Cluster {
     /// Ready pods without deletionTimestamp of a workload, those of its ReplicaSets included.
     pub fn ready_pods(&self, workload: WorkloadId) -> u32 {
         self.ready_of_workload[workload.index()]
+    }
+
+    /// Ready pods without deletionTimestamp that a budget's selector matches.
+    pub fn ready_of_budget(&self, budget: BudgetId) -> u32 {
+        self.ready_of_budget[budget.index()]
     }
 
     /// Ready endpoints of a Service: pods that are Ready and not being deleted (with `publishNotReadyAddresses`: that run).
@@ -363,6 +375,8 @@ impl Cluster {
     pub fn add_budget(&mut self, budget: Budget) -> BudgetId {
         self.budgets.push(budget);
         self.pods_of_budget.push(Vec::new());
+        self.owners_of_budget.push(Vec::new());
+        self.ready_of_budget.push(0);
         BudgetId(self.budgets.len() as u32 - 1)
     }
 
@@ -434,6 +448,8 @@ impl Cluster {
         self.pods_of_node.iter_mut().for_each(Vec::clear);
         self.pods_of_workload.iter_mut().for_each(Vec::clear);
         self.pods_of_budget.iter_mut().for_each(Vec::clear);
+        self.owners_of_budget.iter_mut().for_each(Vec::clear);
+        self.ready_of_budget.iter_mut().for_each(|count| *count = 0);
         self.pods_of_service.iter_mut().for_each(Vec::clear);
         self.ready_of_workload.iter_mut().for_each(|count| *count = 0);
         self.ready_of_service.iter_mut().for_each(|count| *count = 0);
@@ -479,6 +495,11 @@ impl Cluster {
         let matches = &self.matches[place.spec.index()];
         for budget in &matches.budgets {
             insert(&mut self.pods_of_budget[budget.index()], id);
+            let owners = &mut self.owners_of_budget[budget.index()];
+            match owners.binary_search_by_key(&place.owner, |entry| entry.0) {
+                Ok(position) => owners[position].1 += 1,
+                Err(position) => owners.insert(position, (place.owner, 1)),
+            }
         }
         for service in &matches.services {
             insert(&mut self.pods_of_service[service.index()], id);
@@ -498,6 +519,13 @@ impl Cluster {
         let matches = &self.matches[place.spec.index()];
         for budget in &matches.budgets {
             remove(&mut self.pods_of_budget[budget.index()], id);
+            let owners = &mut self.owners_of_budget[budget.index()];
+            if let Ok(position) = owners.binary_search_by_key(&place.owner, |entry| entry.0) {
+                owners[position].1 -= 1;
+                if owners[position].1 == 0 {
+                    owners.remove(position);
+                }
+            }
         }
         for service in &matches.services {
             remove(&mut self.pods_of_service[service.index()], id);
@@ -527,6 +555,9 @@ impl Cluster {
             if top != workload {
                 step(&mut self.ready_of_workload[top.index()], before.strong, after.strong);
             }
+        }
+        for budget in &self.matches[after.spec.index()].budgets {
+            step(&mut self.ready_of_budget[budget.index()], before.strong, after.strong);
         }
         for service in &self.matches[after.spec.index()].services {
             let published = self.services[service.index()].publish_not_ready;

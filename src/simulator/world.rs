@@ -24,6 +24,8 @@ pub enum Task {
     SyncWorkload(WorkloadId),
     /// The disruption controller looks at a budget.
     SyncBudget(BudgetId),
+    /// The disruption controller looks whether a pod still carries a DisruptionTarget condition that nothing came of.
+    ClearDisruptionTarget(PodId),
     /// The endpoint slice controller looks at a Service.
     SyncService(ServiceId),
     /// The node lifecycle controller looks at a node (taints, heartbeats).
@@ -81,7 +83,6 @@ impl World {
     /// controllers look at everything once.
     pub fn new(cluster: Cluster, now: Time, physics: Arc<Physics>, chooser: &mut dyn Chooser) -> World {
         let nodes = cluster.nodes().len();
-        let budgets = cluster.budgets().len();
         let mut world = World {
             scheduler: scheduler::Scheduler::new(&cluster),
             controllers: controllers::Memory::new(&cluster),
@@ -104,9 +105,7 @@ impl World {
         world.hopeless = kubelet::hopeless_templates(&world);
         kubelet::resume(&mut world, chooser);
         controllers::resume(&mut world, chooser);
-        for budget in 0..budgets {
-            world.wake_budget(BudgetId(budget as u32), chooser);
-        }
+        disruption::resume(&mut world, chooser);
         world.wake_scheduler(chooser);
         world
     }
@@ -142,6 +141,7 @@ impl World {
                 self.queued_budgets[id.index()] = false;
                 disruption::sync(self, id, chooser);
             }
+            Task::ClearDisruptionTarget(pod) => disruption::clear_stale_condition(self, pod),
             Task::SyncService(id) => {
                 self.queued_services[id.index()] = false;
                 controllers::sync_service(self, id, chooser);
@@ -343,37 +343,31 @@ impl World {
         if object.gone {
             return;
         }
-        let grace = if object.node.is_none() || object.is_terminal() {
-            0
-        } else {
-            grace_seconds.unwrap_or(self.cluster.spec(pod).grace_seconds)
+        let finalizers = object.job_finalizer || object.foreign_finalizer;
+        let (since, grace) = match object.deletion {
+            Some(deletion) => match grace_seconds {
+                Some(grace) if grace < deletion.grace_seconds => (deletion.since, grace),
+                Some(_) | None => return,
+            },
+            None if object.node.is_none() || object.is_terminal() => (self.now, 0),
+            None => (self.now, grace_seconds.unwrap_or(self.cluster.spec(pod).grace_seconds)),
         };
-        match object.deletion {
-            Some(deletion) => {
-                let remaining = deletion.since + Millis::secs(i64::from(deletion.grace_seconds)) - self.now;
-                if grace == 0 && grace_seconds == Some(0) && !object.job_finalizer && !object.foreign_finalizer {
-                    self.remove_pod(pod, chooser);
-                    return;
-                }
-                if Millis::secs(i64::from(grace)) >= remaining {
-                    return;
-                }
-            }
-            None if grace == 0 && !object.job_finalizer && !object.foreign_finalizer => {
-                self.remove_pod(pod, chooser);
-                return;
-            }
-            None => {}
+        if grace == 0 && !finalizers {
+            self.remove_pod(pod, chooser);
+            return;
         }
-        let since = self.now;
         self.cluster.update_pod(pod, |pod| pod.deletion = Some(Deletion { since, grace_seconds: grace }));
         self.emit(Event::PodDeleting(pod), chooser);
     }
 
-    /// Sets the DisruptionTarget condition.
+    /// Sets the DisruptionTarget condition. The time of one that is True already stays.
     pub fn mark_disrupted(&mut self, pod: PodId, reason: DisruptionReason, chooser: &mut dyn Chooser) {
-        let now = self.now;
-        self.cluster.update_pod(pod, |pod| pod.disruption_target = Some((reason, now)));
+        let before = self.cluster.pod(pod).disruption_target;
+        if before.is_some_and(|before| before.0 == reason) {
+            return;
+        }
+        let since = before.map_or(self.now, |before| before.1);
+        self.cluster.update_pod(pod, |pod| pod.disruption_target = Some((reason, since)));
         self.emit(Event::PodDisruptionTarget(pod, reason), chooser);
     }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::cluster::{
-    Cluster, Deployment, Detail, HostJob, IntOrPercent, Labels, Marks, Name, Node, NodeId, NodeInfo, ObjectKey, Owner,
-    Phase, Pod, PodId, PodSpec, Readiness, ReplicaSet, Resources, Routing, Selector, SpecId, StatefulSet, Time,
-    Version, Workload, WorkloadId,
+    Budget, BudgetId, BudgetLimit, BudgetStatus, Cluster, Deployment, Detail, HostJob, IntOrPercent, Labels, Marks,
+    Name, Node, NodeId, NodeInfo, ObjectKey, Owner, Phase, Pod, PodId, PodSpec, Readiness, ReplicaSet, Resources,
+    Routing, Selector, SpecId, StatefulSet, Time, Version, Workload, WorkloadId,
 };
 
 /// A cluster of a version without objects.
@@ -168,4 +168,21 @@ pub fn ready(cluster: &mut Cluster, pod: PodId) {
 pub fn terminate(cluster: &mut Cluster, pod: PodId) {
     let deletion = crate::cluster::Deletion { since: Time(0), grace_seconds: 30 };
     cluster.update_pod(pod, |pod| pod.deletion = Some(deletion));
+}
+
+/// A budget over the pods of all tests.
+pub fn budget(cluster: &mut Cluster, name: &str, limit: BudgetLimit) -> BudgetId {
+    let id = cluster.add_budget(Budget {
+        namespace: "default".into(),
+        name: name.into(),
+        selector: Some(Selector::from_labels([(Name::new("app"), Name::new("web"))])),
+        selector_error: Name::EMPTY,
+        limit,
+        always_allow_unhealthy: false,
+        generation: 1,
+        status: BudgetStatus::default(),
+        gone: false,
+    });
+    cluster.reindex();
+    id
 }

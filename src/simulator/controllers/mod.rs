@@ -5,7 +5,7 @@ mod daemon_set;
 pub mod deployment;
 mod endpoint_slice;
 #[cfg(test)]
-mod fixture;
+pub(in crate::simulator) mod fixture;
 mod job;
 mod node_lifecycle;
 mod ownership;
