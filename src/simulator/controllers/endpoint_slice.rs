@@ -65,3 +65,84 @@ fn is_listed(cluster: &Cluster, service: &Service, pod: &Pod) -> bool {
     };
     has_address && !pod.gone && pod.node.is_some_and(|node| service.publish_not_ready || !cluster.node(node).gone)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::fixture;
+    use super::*;
+    use crate::cluster::{Detail, Name, NodeId, PodId, ReplicaSet, Selector, Time};
+    use crate::simulator::{First, Physics};
+
+    /// A Service with two Ready pods.
+    fn world(publish_not_ready: bool) -> World {
+        let mut cluster = fixture::cluster(36);
+        let detail = ReplicaSet { revision: 1, created: Time(0), current: true };
+        let set = fixture::workload(&mut cluster, "ReplicaSet", "web", None, 2, Detail::ReplicaSet(detail));
+        cluster.add_service(Service {
+            namespace: "default".into(),
+            name: "web".into(),
+            selector: Some(Selector::from_labels([(Name::new("app"), Name::new("web"))])),
+            publish_not_ready,
+            kind: "ClusterIP".into(),
+            headless: false,
+            local_only: false,
+            gone: false,
+        });
+        for name in ["a", "b"] {
+            let node = fixture::node(&mut cluster, name);
+            let pod = fixture::pod(&mut cluster, set, name);
+            fixture::ready(&mut cluster, pod);
+            cluster.update_pod(pod, |pod| pod.node = Some(node));
+        }
+        cluster.reindex();
+        World::new(cluster, Time(0), Arc::new(Physics::default()), &mut First)
+    }
+
+    fn counts(world: &World) -> [u32; 4] {
+        let Counts { ready, serving, terminating, total } = count(&world.cluster, ServiceId(0));
+        [ready, serving, terminating, total]
+    }
+
+    #[test]
+    fn a_terminating_pod_serves_until_it_has_ended() {
+        let mut world = world(false);
+        world.delete_pod(PodId(0), None, &mut First);
+        assert_eq!(counts(&world), [1, 2, 1, 2], "D.10: Ready with a deletionTimestamp");
+        world.set_ready(PodId(0), false, &mut First);
+        assert_eq!(counts(&world), [1, 1, 1, 2]);
+        world.cluster.update_pod(PodId(0), |pod| pod.phase = Phase::Failed);
+        assert_eq!(counts(&world), [1, 1, 0, 1], "ended pods leave the slice");
+    }
+
+    #[test]
+    fn unready_addresses_are_ready_where_they_are_published() {
+        let mut world = world(true);
+        world.delete_pod(PodId(0), None, &mut First);
+        world.set_ready(PodId(1), false, &mut First);
+        assert_eq!(counts(&world), [2, 1, 1, 2]);
+    }
+
+    #[test]
+    fn pods_of_a_missing_node_are_left_out() {
+        let mut world = world(false);
+        world.cluster.update_node(NodeId(0), |node| node.gone = true);
+        assert_eq!(counts(&world), [1, 1, 0, 1]);
+    }
+
+    #[test]
+    fn each_change_is_told_once() {
+        let mut world = world(false);
+        while world.now < Time(2_000) && world.step(&mut First) {}
+        let told =
+            |world: &World| world.trace.iter().filter(|record| matches!(record.event, Event::Endpoints { .. })).count();
+        assert_eq!(told(&world), 0, "nothing has changed");
+        world.set_ready(PodId(0), false, &mut First);
+        let due = world.now + crate::cluster::Millis(100);
+        while world.next().is_some_and(|(next, _)| next < due) {
+            world.step(&mut First);
+        }
+        assert_eq!(told(&world), 1);
+    }
+}

@@ -111,13 +111,10 @@ pub(super) fn sync(world: &mut World, id: NodeId, chooser: &mut dyn Chooser) {
         let wanted = wanted_no_schedule(world.cluster.node(id));
         replace_taints(world, id, Effect::NoSchedule, &wanted, chooser);
     }
-    if let Some(&last) = world.controllers.node_lifecycle.silent.get(&id)
-        && world.now >= last + grace(world)
-    {
-        became_unknown(world, id, chooser);
+    if world.controllers.node_lifecycle.silent.get(&id).is_some_and(|&last| world.now >= last + grace(world)) {
+        world.controllers.node_lifecycle.pass = Some(world.now);
     }
     if world.controllers.node_lifecycle.pass.is_some_and(|due| due <= world.now) {
-        world.controllers.node_lifecycle.pass = None;
         monitor(world, chooser);
     }
     zone::taint_due(world, chooser);
@@ -145,7 +142,7 @@ fn grace(world: &World) -> Millis {
     world.physics.node_monitor_grace.unwrap_or(default)
 }
 
-/// The grace period is over: Ready becomes Unknown, in a monitor pass that goes on with all that follows from it (D13).
+/// The grace period is over: Ready becomes Unknown (D13).
 fn became_unknown(world: &mut World, id: NodeId, chooser: &mut dyn Chooser) {
     world.controllers.node_lifecycle.silent.remove(&id);
     if world.cluster.node(id).gone || world.cluster.node(id).ready == Readiness::Unknown {
@@ -157,11 +154,16 @@ fn became_unknown(world: &mut World, id: NodeId, chooser: &mut dyn Chooser) {
         node.ready_since = now;
     });
     world.emit(Event::NodeReady(id, Readiness::Unknown), chooser);
-    world.controllers.node_lifecycle.pass = Some(now);
 }
 
-/// A monitor pass over the nodes whose condition changed since the last one.
+/// A monitor pass: silent nodes become Unknown, and nodes whose condition changed since the last pass are looked at.
 fn monitor(world: &mut World, chooser: &mut dyn Chooser) {
+    let limit = world.now - grace(world);
+    let silent = world.controllers.node_lifecycle.silent.iter().filter(|entry| *entry.1 <= limit);
+    for id in silent.map(|entry| *entry.0).collect::<Vec<_>>() {
+        became_unknown(world, id, chooser);
+    }
+    world.controllers.node_lifecycle.pass = None;
     let changed = std::mem::take(&mut world.controllers.node_lifecycle.changed);
     for &id in &changed {
         let node = world.cluster.node(id);
