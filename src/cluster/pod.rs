@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Labels, Millis, Name, NodeId, Requirement, Resources, Selector, SpecId, Time, WorkloadId};
+use super::{Labels, Millis, Name, NodeId, Operator, Requirement, Resources, Selector, SpecId, Time, WorkloadId};
 
 /// The part of a pod that never changes and that pods of one template share. Kept in `Cluster::specs`, outside the state
 /// that is cloned and compared.
@@ -125,6 +125,20 @@ pub struct NodeTerm {
     pub expressions: Vec<Requirement>,
     /// Requirements on fields; only `metadata.name` exists.
     pub fields: Vec<Requirement>,
+}
+
+impl NodeTerm {
+    /// Whether a node with these labels and this name satisfies every requirement; without any, none does.
+    pub fn matches(&self, labels: &Labels, name: Name) -> bool {
+        let field = |requirement: &Requirement| match &requirement.operator {
+            Operator::In(names) => names.contains(&name),
+            Operator::NotIn(names) => !names.contains(&name),
+            Operator::Exists | Operator::DoesNotExist | Operator::Gt(_) | Operator::Lt(_) => false,
+        };
+        !(self.expressions.is_empty() && self.fields.is_empty())
+            && self.expressions.iter().all(|requirement| requirement.matches(labels))
+            && self.fields.iter().all(field)
+    }
 }
 
 /// One term of inter-pod affinity or anti-affinity.
@@ -268,6 +282,8 @@ pub enum Volume {
         name: Name,
         /// StorageClass, empty for the default one.
         class: Name,
+        /// Bytes asked for.
+        bytes: i64,
     },
     /// `emptyDir`, whatever the medium.
     EmptyDir,

@@ -193,6 +193,7 @@ impl World {
     fn react(&mut self, event: &Event, chooser: &mut dyn Chooser) {
         match *event {
             Event::PodCreated(pod) => {
+                controllers::pod_created(self, pod, chooser);
                 self.wake_around(pod, event, chooser);
                 if self.cluster.pod(pod).node.is_some() {
                     kubelet::pod_bound(self, pod, chooser);
@@ -212,6 +213,9 @@ impl World {
                 self.wake_around(pod, event, chooser)
             }
             Event::PodSucceeded(pod) | Event::PodFailed(pod) | Event::PodGone(pod) => {
+                if let Event::PodGone(pod) = *event {
+                    controllers::pod_gone(self, pod);
+                }
                 self.wake_around(pod, event, chooser);
                 self.wake_scheduler(chooser);
             }

@@ -9,6 +9,7 @@ pub(in crate::simulator) mod fixture;
 mod job;
 mod node_lifecycle;
 mod ownership;
+pub mod persistent_volume;
 mod pod_gc;
 pub mod replica_set;
 pub mod stateful_set;
@@ -29,6 +30,7 @@ pub struct Memory {
     endpoint_slice: endpoint_slice::Memory,
     job: job::Memory,
     node_lifecycle: node_lifecycle::Memory,
+    persistent_volume: persistent_volume::Memory,
     stateful_set: stateful_set::Memory,
 }
 
@@ -38,6 +40,7 @@ impl Memory {
         Memory {
             deployment: deployment::Memory::new(cluster),
             endpoint_slice: endpoint_slice::Memory::new(cluster),
+            persistent_volume: persistent_volume::Memory::new(cluster),
             ..Memory::default()
         }
     }
@@ -50,6 +53,16 @@ pub(super) fn resume(world: &mut World, chooser: &mut dyn Chooser) {
     (0..services).for_each(|index| world.wake_service(ServiceId(index), chooser));
     node_lifecycle::resume(world, chooser);
     pod_gc::resume(world, chooser);
+}
+
+/// A pod object appeared: its claims are served.
+pub(super) fn pod_created(world: &mut World, pod: PodId, chooser: &mut dyn Chooser) {
+    persistent_volume::pod_created(world, pod, chooser);
+}
+
+/// A pod object is gone: its volumes are let go.
+pub(super) fn pod_gone(world: &mut World, pod: PodId) {
+    persistent_volume::pod_gone(world, pod);
 }
 
 /// A controller looks at a workload.
