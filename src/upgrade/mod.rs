@@ -1,10 +1,20 @@
 //! The core: the upgrade as a pure function of what is known.
 
+//!
+//! [`decide`] is the whole of it: the gates in order, one file a subject below them.
+
 mod action;
+mod decide;
+mod drain;
+mod floors;
 mod goal;
+mod health;
+mod order;
 mod reason;
+mod skew;
 
 pub use action::Action;
+pub use decide::decide;
 pub use goal::{Accepted, Goal, OnBlocked, Pacing, Settle};
 pub use reason::{Describe, Reason, Waiting};
 

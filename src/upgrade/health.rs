@@ -1,0 +1,125 @@
+//! The health of nodes and of what was moved: before a node is taken, when its host is done, and before the next one.
+
+use crate::cluster::{Cluster, Detail, NodeId, Owner, Readiness, Standing, Time};
+
+use super::decide::{Step, View, allow};
+use super::{OnBlocked, Reason, Settle, Waiting, drain, floors, skew};
+
+/// Taints that the node lifecycle controller takes away when a node is well again (KUBERNETES.md D.7).
+const UNWELL: [&str; 3] =
+    ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/network-unavailable"];
+
+/// Whether a node can be taken in hand now; `None`: yes.
+pub(super) fn may_be_taken(view: View, node: NodeId) -> Option<Step> {
+    let state = view.cluster.node(node);
+    if state.kubelet.is_none() {
+        let reason = Reason::Unknown { node: Some(node), fact: "kubelet version".into() };
+        return Some(Step::Wait(vec![Waiting { reason, until: None, deadline: None }]));
+    }
+    if state.ready != Readiness::Ready {
+        return Some(match not_ready(view, node, state.ready_since) {
+            Step::Fail(reasons) => Step::Blocked(reasons),
+            step => step,
+        });
+    }
+    if let Some((id, since)) = fallen(view) {
+        return Some(not_ready(view, id, since));
+    }
+    if view.goal.refuse_early && view.goal.on_blocked != OnBlocked::Continue {
+        let refusals = drain::refusals(view, node, view.now);
+        if !refusals.is_empty() {
+            return Some(Step::Blocked(refusals));
+        }
+    }
+    None
+}
+
+fn not_ready(view: View, node: NodeId, since: Time) -> Step {
+    allow(view, Reason::NodeNotReady(node), since + view.goal.host_timeout)
+}
+
+/// A node that nobody touches and that stopped being Ready since the run began. One that was not Ready before is how the
+/// operator keeps the cluster.
+fn fallen(view: View) -> Option<(NodeId, Time)> {
+    let began = view.cluster.run.started?;
+    view.cluster
+        .nodes()
+        .find(|(_, node)| {
+            let in_hand = node.marks.started.is_some() && node.marks.outcome.is_none();
+            !node.gone && !in_hand && node.ready != Readiness::Ready && node.ready_since > began
+        })
+        .map(|(id, node)| (id, node.ready_since))
+}
+
+/// The gate: the node is Ready at its new version, and the pods that carry its network, proxy and storage are Ready (M20).
+pub(super) fn back(view: View, node: NodeId) -> Option<Step> {
+    let marks = view.cluster.node(node).marks;
+    let touched = marks.host_touched.unwrap_or(view.now);
+    missing(view, node).map(|reason| allow(view, reason, touched + view.goal.host_timeout))
+}
+
+fn missing(view: View, node: NodeId) -> Option<Reason> {
+    let cluster = view.cluster;
+    let old = cluster.node(node);
+    // A host that is built anew registers as a new Node object of the same name.
+    let id = if old.gone { cluster.find_node(old.name()) } else { Some(node) };
+    let Some(id) = id else { return Some(Reason::HostBusy(node)) };
+    let state = cluster.node(id);
+    let unwell = state.taints.iter().any(|taint| UNWELL.contains(&taint.key.as_str()));
+    let upgraded = skew::has(state, skew::target(view, node)) == Some(true);
+    if state.ready != Readiness::Ready || unwell || !upgraded {
+        return Some(Reason::NodeComingUp(node));
+    }
+    let stood = cluster.run.standing_on(node).iter().map(|entry| entry.workload);
+    let stands = cluster.pods_of_node(id).iter().filter_map(|&pod| match cluster.pod(pod).owner {
+        Owner::Workload(workload) => Some(workload),
+        Owner::None | Owner::Missing { .. } | Owner::Node => None,
+    });
+    stood
+        .chain(stands)
+        .filter(|&workload| !cluster.workload(workload).deleted)
+        .filter(|&workload| cluster.workload(workload).as_daemon_set().is_some_and(|set| set.node_service))
+        .find(|&workload| {
+            !cluster.pods_of_node(id).iter().any(|&pod| {
+                cluster.pod(pod).owner == Owner::Workload(workload) && cluster.pod(pod).is_serving_strength()
+            })
+        })
+        .map(|workload| Reason::NodeServiceNotReady { node, workload })
+}
+
+/// The gate: workloads that had pods on the node have as many ready pods as they had when its drain began, or as many as
+/// they should have by now.
+pub(super) fn settled(view: View, node: NodeId) -> Option<Step> {
+    if view.goal.settle == Settle::None {
+        return None;
+    }
+    let state = view.cluster.node(node);
+    let since = state.marks.uncordoned.unwrap_or(state.ready_since);
+    let deadline = since + view.goal.settle_timeout;
+    let weak = view.cluster.run.standing_on(node).iter().filter_map(|entry| weakness(view.cluster, entry));
+    let waiting: Vec<Waiting> = weak.map(|reason| Waiting { reason, until: None, deadline: Some(deadline) }).collect();
+    if waiting.is_empty() {
+        None
+    } else if view.now < deadline {
+        Some(Step::Wait(waiting))
+    } else {
+        let spent = |waiting: Waiting| Reason::TimeSpent(Box::new(waiting.reason));
+        Some(Step::Fail(waiting.into_iter().map(spent).collect()))
+    }
+}
+
+fn weakness(cluster: &Cluster, entry: &Standing) -> Option<Reason> {
+    let &Standing { node, workload, ready: before } = entry;
+    let object = cluster.workload(workload);
+    let serves = match &object.detail {
+        Detail::Deployment(_)
+        | Detail::ReplicaSet(_)
+        | Detail::StatefulSet(_)
+        | Detail::ReplicationController
+        | Detail::Other => !object.deleted,
+        Detail::DaemonSet(_) | Detail::Job(_) | Detail::CronJob(_) => false,
+    };
+    let wanted = floors::wanted(object).map_or(before, |wanted| wanted.min(before));
+    let ready = cluster.ready_pods(workload);
+    (serves && ready < wanted).then_some(Reason::Settling { node, workload, ready, wanted })
+}
