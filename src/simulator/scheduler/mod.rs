@@ -13,7 +13,7 @@ use super::{Chooser, World};
 
 pub use evaluation::{Cause, Code, Evaluation, Plugin, Plugins, PreFilter, Rejection, Sampling, Shortage};
 pub use node_state::NodeState;
-pub use preemption::PostFilter;
+pub use preemption::{Candidate, Nomination, PostFilter, Unhelpful};
 
 /// The scheduler's queue and caches.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +79,11 @@ impl Scheduler {
         };
         (evaluation, None)
     }
+}
+
+/// Minor version of the scheduler, which goes with the API server; that of the recordings where the input does not tell.
+fn minor(cluster: &Cluster) -> u16 {
+    cluster.api_server.map_or(36, |version| version.minor)
 }
 
 /// Takes one pod from the queue, finds it a node (or a node and victims) and writes the result.

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use crate::cluster::{ClaimId, Cluster, Name, PersistentVolume, PodId};
 use crate::simulator::scheduler::cycle::OnNode;
-use crate::simulator::scheduler::{Cause, Code, Plugin, Rejection};
+use crate::simulator::scheduler::{Cause, Code, Plugin, Rejection, minor};
 
 use super::claims;
 
@@ -99,7 +99,7 @@ impl Demand {
 
     /// A driver that asks for the pod to wait and that the node does not have (VERSIONS.md V12, from 1.37).
     fn missing_driver(&self, cluster: &Cluster, installed: impl Fn(Name) -> bool) -> Option<Name> {
-        if cluster.api_server.is_none_or(|version| version.minor < 37) {
+        if minor(cluster) < 37 {
             return None;
         }
         let waits = |driver: Name| cluster.catalog.csi_drivers.iter().any(|entry| entry.0 == driver && entry.2);

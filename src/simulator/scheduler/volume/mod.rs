@@ -8,7 +8,7 @@ mod zone;
 use crate::cluster::{Claim, ClaimId, Cluster, Name, NodeId, PodId, Volume};
 
 use super::cycle::OnNode;
-use super::{Cause, Code, Plugin, Rejection, Scheduler};
+use super::{Cause, Code, Plugin, Rejection, Scheduler, minor};
 
 pub use binding::find_volume;
 
@@ -64,7 +64,7 @@ impl Volumes {
     /// Score of VolumeBinding (VERSIONS.md V11, from 1.37), 0 to 100. `None`: it does not score this pod.
     pub fn score(&self, cluster: &Cluster, nodes: &[NodeId]) -> Option<Vec<i64>> {
         let binding = self.binding.as_ref()?;
-        if cluster.api_server.is_none_or(|version| version.minor < 37) {
+        if minor(cluster) < 37 {
             return None;
         }
         Some(nodes.iter().map(|&node| binding.score(cluster, node)).collect())
