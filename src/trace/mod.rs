@@ -1,9 +1,14 @@
-//! One event vocabulary for simulated and real runs. Events carry ids; [`Record`]s are written as JSON Lines with names.
+//! One event vocabulary for simulated and real runs. Events carry ids; a [`Record`] is written as a [`Line`] of JSON with names.
+
+mod line;
+mod picture;
 
 use crate::cluster::{
     BudgetId, DisruptionReason, NodeId, NodeOutcome, PodId, Readiness, ServiceId, Time, Version, WorkloadId,
 };
 use crate::upgrade::Action;
+
+pub use line::{Header, Line, ReadError, read};
 
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
