@@ -27,12 +27,18 @@ pub enum Delay {
     Observe,
     /// One cycle of the scheduler.
     Scheduling,
-    /// Bound -> containers running.
+    /// Bound -> containers running, with all images there.
     Start,
-    /// Running -> Ready.
+    /// Pull of the images that a node does not have.
+    Pull,
+    /// Containers run -> the application answers its probes.
     Ready,
+    /// Running -> Ready of a pod without probes.
+    Unprobed,
     /// Deletion seen -> containers ended, for an application that follows SIGTERM (never more than its grace).
     Stop,
+    /// A preStop hook that is no plain sleep.
+    PreStop,
     /// Containers ended -> object removed.
     Cleanup,
     /// Host job started -> kubelet of the new version runs.

@@ -1,8 +1,8 @@
 //! What happens to a host while it is upgraded: the supervised job, the kubelet, the machine.
 
-use std::sync::Arc;
-
-use crate::cluster::{HostJob, Marks, Millis, NodeId, Readiness, Routing, Version};
+use crate::cluster::{
+    Effect, HostJob, Marks, Millis, Name, NodeId, PodId, Readiness, Routing, ServiceId, Taint, Version,
+};
 use crate::trace::Event;
 
 use super::{Chooser, Delay, Down, Task, World, controllers, kubelet};
@@ -25,6 +25,10 @@ pub struct State {
     pub target: Option<Version>,
     /// The job will fail (a fault).
     pub fails: bool,
+    /// The machine was built anew and has not reported its version yet.
+    pub fresh: bool,
+    /// The job will never end (a fault).
+    pub hangs: bool,
 }
 
 /// Makes sure the upgrade job of a host has been started.
@@ -56,7 +60,9 @@ pub(super) fn start(world: &mut World, node: NodeId, to: Version, chooser: &mut 
             world.emit(Event::NodeGone(node), chooser);
         }
     }
-    world.after(Delay::Host, Task::Host(node, Step::JobEnds), chooser);
+    if !world.hosts[node.index()].hangs {
+        world.after(Delay::Host, Task::Host(node, Step::JobEnds), chooser);
+    }
 }
 
 /// The machine goes away with everything that runs on it. Applications that were still ending are cut short.
@@ -69,7 +75,25 @@ fn go_down(world: &mut World, node: NodeId, chooser: &mut dyn Chooser) {
             && world.now - deletion.since < Millis::secs(i64::from(deletion.grace_seconds))
         {
             world.emit(Event::PodStopped { pod, cut_short: true }, chooser);
+        } else if object.is_serving_strength() {
+            unserved(world, pod, chooser);
         }
+    }
+}
+
+/// A pod that is still in its Services goes down with its host: requests go there until the node is seen to be gone.
+fn unserved(world: &mut World, pod: PodId, chooser: &mut dyn Chooser) {
+    let services: Vec<ServiceId> = world.cluster.services_of_pod(pod).to_vec();
+    if services.is_empty() {
+        return;
+    }
+    let noticed = match world.physics.down {
+        Down::Silent => controllers::node_monitor_grace(world),
+        Down::None | Down::Shutdown | Down::Delete => world.length(Delay::NodeMonitor, chooser),
+    };
+    let millis = (noticed + world.length(Delay::Proxy, chooser)).0;
+    for service in services {
+        world.emit(Event::RequestsAtRisk { service, pod, millis }, chooser);
     }
 }
 
@@ -80,6 +104,10 @@ pub(super) fn step(world: &mut World, node: NodeId, step: Step, chooser: &mut dy
         Step::Ready => {
             world.hosts[node.index()].down = false;
             controllers::heartbeat_back(world, node);
+            if let (true, Some(to)) = (world.hosts[node.index()].fresh, world.hosts[node.index()].target) {
+                world.hosts[node.index()].fresh = false;
+                report_version(world, node, to, chooser);
+            }
             set_readiness(world, node, Readiness::Ready, chooser);
             kubelet::host_is_back(world, node, chooser);
         }
@@ -87,7 +115,7 @@ pub(super) fn step(world: &mut World, node: NodeId, step: Step, chooser: &mut dy
 }
 
 fn job_ends(world: &mut World, node: NodeId, chooser: &mut dyn Chooser) {
-    let State { down, target, fails } = world.hosts[node.index()];
+    let State { down, target, fails, .. } = world.hosts[node.index()];
     if fails {
         world.cluster.update_node(node, |node| node.job = HostJob::Failed);
         world.emit(Event::HostEnded(node, false), chooser);
@@ -99,15 +127,25 @@ fn job_ends(world: &mut World, node: NodeId, chooser: &mut dyn Chooser) {
         return;
     }
     world.cluster.update_node(node, |node| node.job = HostJob::Succeeded);
-    if world.cluster.node(node).is_control_plane() {
+    let control_plane = world.cluster.node(node).is_control_plane();
+    let before = (world.cluster.node(node).kubelet, world.cluster.node(node).control_plane);
+    if control_plane {
         upgrade_control_plane(world, node, to, chooser);
     }
-    world.cluster.update_node(node, |node| node.kubelet = Some(to));
-    world.emit(Event::NodeVersion(node, to), chooser);
+    report_version(world, node, to, chooser);
     world.emit(Event::HostEnded(node, true), chooser);
     if down {
         world.after(Delay::NodeReady, Task::Host(node, Step::Ready), chooser);
+    } else {
+        // kubeadm writes new manifests for another version of the control plane.
+        let manifests = control_plane && before.1 != Some(to);
+        kubelet::kubelet_was_exchanged(world, node, before.0, to, manifests, chooser);
     }
+}
+
+fn report_version(world: &mut World, node: NodeId, version: Version, chooser: &mut dyn Chooser) {
+    world.cluster.update_node(node, |node| node.kubelet = Some(version));
+    world.emit(Event::NodeVersion(node, version), chooser);
 }
 
 /// The control-plane components of the node run the new version; the cluster is as old as its oldest API server.
@@ -125,23 +163,29 @@ fn upgrade_control_plane(world: &mut World, node: NodeId, to: Version, chooser: 
     }
 }
 
-/// A new Node object takes the place of the deleted one, as a fresh machine registers.
+/// A new Node object takes the place of the deleted one, as a fresh machine registers: not Ready yet, and tainted so (D20).
+/// Pods that were bound to the name are the new machine's.
 fn register_anew(world: &mut World, old: NodeId, version: Version, chooser: &mut dyn Chooser) {
     let mut node = world.cluster.node(old).clone();
-    node.info = Arc::clone(&node.info);
     node.gone = false;
-    node.kubelet = Some(version);
     node.unschedulable = false;
-    node.taints.clear();
-    node.ready = Readiness::Ready;
+    node.taints =
+        vec![Taint { key: Name::new("node.kubernetes.io/not-ready"), value: Name::EMPTY, effect: Effect::NoSchedule }];
+    node.ready = Readiness::NotReady;
     node.ready_since = world.now;
     node.job = HostJob::Absent;
     node.routing = Routing::Routed;
     node.marks = Marks::default();
     let new = world.cluster.add_node(node);
-    world.hosts.push(State::default());
+    world.hosts.push(State { down: true, fresh: true, target: Some(version), ..State::default() });
+    for pod in world.cluster.pods_of_node(old).to_vec() {
+        world.cluster.update_pod(pod, |pod| {
+            pod.node = Some(new);
+            pod.pinned = pod.pinned.map(|_| new);
+        });
+    }
     world.emit(Event::NodeCreated(new), chooser);
-    world.emit(Event::NodeVersion(new, version), chooser);
+    world.after(Delay::NodeReady, Task::Host(new, Step::Ready), chooser);
 }
 
 /// Sets condition Ready of a node.

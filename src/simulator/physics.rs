@@ -14,8 +14,9 @@ pub struct Physics {
     ranges: BTreeMap<Delay, (Millis, Millis)>,
     /// What happens to a host during its upgrade.
     pub down: Down,
-    /// A pod's readiness drops at the deletion already (recordings), not when its containers end (real kubelets, E.10).
-    pub ready_drops_at_deletion: bool,
+    /// Kubelets are played as in the recordings (DRAINS.md): readiness drops at the deletion already and not when the containers
+    /// end (E.10), no pod is refused by its node, and pods of any restart policy start again when their host is back.
+    pub played_kubelets: bool,
     /// `--node-monitor-grace-period` where it is not the default of the version (recordings: 8 s).
     pub node_monitor_grace: Option<Millis>,
     /// Shortest and longest time from start to Ready by template, measured in the input itself.
@@ -64,7 +65,7 @@ impl Physics {
     pub fn recorded() -> Physics {
         let mut physics = Physics {
             down: Down::Shutdown,
-            ready_drops_at_deletion: true,
+            played_kubelets: true,
             node_monitor_grace: Some(Millis::secs(8)),
             ..Physics::default()
         };
@@ -74,7 +75,9 @@ impl Physics {
             (Delay::Observe, 5, 30),
             (Delay::Scheduling, 1, 5),
             (Delay::Start, 200, 260),
+            (Delay::Pull, 0, 0),
             (Delay::Ready, 200, 260),
+            (Delay::Unprobed, 200, 260),
             (Delay::Stop, 200, 260),
             (Delay::Cleanup, 5, 40),
             (Delay::Host, 800, 900),
@@ -93,7 +96,7 @@ impl Default for Physics {
         Physics {
             ranges: BTreeMap::new(),
             down: Down::None,
-            ready_drops_at_deletion: false,
+            played_kubelets: false,
             node_monitor_grace: None,
             measured: BTreeMap::new(),
         }
@@ -107,9 +110,12 @@ fn default_range(delay: Delay) -> (Millis, Millis) {
         Delay::Request => (5, 50),
         Delay::Observe => (100, 300),
         Delay::Scheduling => (1, 5),
-        Delay::Start => (1_000, 20_000),
+        Delay::Start => (500, 5_000),
+        Delay::Pull => (500, 15_000),
         Delay::Ready => (0, 10_000),
+        Delay::Unprobed => (0, 200),
         Delay::Stop => (300, 10_000),
+        Delay::PreStop => (0, 10_000),
         Delay::Cleanup => (500, 3_000),
         Delay::Host => (60_000, 240_000),
         Delay::NodeReady => (2_000, 20_000),

@@ -1,7 +1,7 @@
 //! Ground truth, agenda and virtual clock.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::cluster::{
@@ -67,8 +67,8 @@ pub struct World {
     pub hosts: Vec<host::State>,
     /// What somebody else does during the run.
     pub disturbances: Arc<Vec<engine::Disturbance>>,
-    /// Templates whose pods never become Ready.
-    pub(super) hopeless: BTreeSet<SpecId>,
+    /// What kubelets remember.
+    pub(super) kubelets: kubelet::Memory,
     agenda: BinaryHeap<Reverse<(Time, u64, Task)>>,
     sequence: u64,
     queued_workloads: Vec<bool>,
@@ -96,13 +96,12 @@ impl World {
             trace: Vec::new(),
             engine: None,
             disturbances: Arc::default(),
-            hopeless: BTreeSet::new(),
+            kubelets: kubelet::Memory::default(),
             agenda: BinaryHeap::new(),
             sequence: 0,
             schedule_queued: false,
             names: 0,
         };
-        world.hopeless = kubelet::hopeless_templates(&world);
         kubelet::resume(&mut world, chooser);
         controllers::resume(&mut world, chooser);
         disruption::resume(&mut world, chooser);
@@ -347,19 +346,27 @@ impl World {
         if object.gone {
             return;
         }
-        let finalizers = object.job_finalizer || object.foreign_finalizer;
-        let (since, grace) = match object.deletion {
-            Some(deletion) => match grace_seconds {
-                Some(grace) if grace < deletion.grace_seconds => (deletion.since, grace),
-                Some(_) | None => return,
-            },
-            None if object.node.is_none() || object.is_terminal() => (self.now, 0),
-            None => (self.now, grace_seconds.unwrap_or(self.cluster.spec(pod).grace_seconds)),
+        let held = object.job_finalizer || object.foreign_finalizer;
+        let grace = match (object.deletion, grace_seconds) {
+            // Only a shorter grace period than what is left changes anything (E11).
+            (Some(_), None) => return,
+            (Some(deletion), Some(asked)) => {
+                let left = deletion.since + Millis::secs(i64::from(deletion.grace_seconds)) - self.now;
+                if deletion.grace_seconds == 0 || (asked > 0 && Millis::secs(i64::from(asked)) >= left) {
+                    return;
+                }
+                asked
+            }
+            (None, _) if object.node.is_none() || object.is_terminal() => 0,
+            (None, asked) => asked.unwrap_or(self.cluster.spec(pod).grace_seconds),
         };
-        if grace == 0 && !finalizers {
+        if grace == 0 && !held && !self.cluster.pod(pod).mirror {
+            // The object goes at once; its containers are killed after it (E6).
+            kubelet::note_requests_at_risk(self, pod, chooser);
             self.remove_pod(pod, chooser);
             return;
         }
+        let since = self.now;
         self.cluster.update_pod(pod, |pod| pod.deletion = Some(Deletion { since, grace_seconds: grace }));
         self.emit(Event::PodDeleting(pod), chooser);
     }

@@ -5,8 +5,8 @@ mod rollout;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{
-    Cluster, DaemonSet, Effect, Millis, Name, Node, NodeId, NodeTerm, Owner, Phase, PodId, PodSpec, SpecId, Time,
-    Toleration, WorkloadId,
+    Cluster, DaemonSet, Effect, Millis, Name, Node, NodeId, Owner, Phase, PodId, PodSpec, SpecId, Time, Toleration,
+    WorkloadId,
 };
 use crate::simulator::{Chooser, NewPod, Task, World};
 use crate::trace::Event;
@@ -30,6 +30,8 @@ struct State {
     dirty: BTreeSet<NodeId>,
     /// Pods by the node they are made for, terminating ones included.
     pods: BTreeMap<NodeId, Vec<PodId>>,
+    /// `pods` has to be found anew.
+    stale: bool,
     /// How many pods `pods` holds.
     count: usize,
     /// The template when the set was first looked at; pods found then carry labels that only the API server knows.
@@ -51,6 +53,10 @@ pub(super) fn node_changed(world: &mut World, node: NodeId, event: &Event, choos
     for id in sets {
         if let Some(state) = world.controllers.daemon_set.sets.get_mut(&id) {
             state.dirty.insert(node);
+            if matches!(event, Event::NodeCreated(_)) {
+                // Pods of a node that is built anew are the new object's.
+                state.stale = true;
+            }
         }
         world.wake_workload(id, chooser);
     }
@@ -86,7 +92,7 @@ pub(super) fn sync(world: &mut World, id: WorkloadId, chooser: &mut dyn Chooser)
         return;
     }
     let known = world.controllers.daemon_set.sets.get(&id);
-    if known.is_none_or(|state| state.count != world.cluster.pods_of_workload(id).len()) {
+    if known.is_none_or(|state| state.stale || state.count != world.cluster.pods_of_workload(id).len()) {
         learn(world, id, template);
     }
     let Some(state) = world.controllers.daemon_set.sets.get_mut(&id) else { return };
@@ -106,6 +112,7 @@ fn learn(world: &mut World, id: WorkloadId, template: SpecId) {
     let cluster = &world.cluster;
     let mut state = world.controllers.daemon_set.sets.remove(&id).unwrap_or_default();
     state.pods.clear();
+    state.stale = false;
     state.count = cluster.pods_of_workload(id).len();
     for &pod in cluster.pods_of_workload(id) {
         if let Some(node) = cluster.pod(pod).pinned.or(cluster.pod(pod).node) {
@@ -184,15 +191,9 @@ fn should_run(node: &Node, spec: &PodSpec, tolerations: &[Toleration]) -> (bool,
 
 fn fits(node: &Node, spec: &PodSpec) -> bool {
     let labels = &node.info.labels;
-    let term_matches = |term: &NodeTerm| {
-        let names = crate::cluster::Labels::from_iter([(Name::new("metadata.name"), node.name())]);
-        !(term.expressions.is_empty() && term.fields.is_empty())
-            && term.expressions.iter().all(|requirement| requirement.matches(labels))
-            && term.fields.iter().all(|requirement| requirement.matches(&names))
-    };
     (spec.node_name.is_empty() || spec.node_name == node.name())
         && spec.node_selector.iter().all(|&(key, value)| labels.get(key) == Some(value))
-        && spec.node_affinity.as_ref().is_none_or(|terms| terms.iter().any(term_matches))
+        && spec.node_affinity.as_ref().is_none_or(|terms| terms.iter().any(|term| term.matches(labels, node.name())))
 }
 
 fn look_at_node(

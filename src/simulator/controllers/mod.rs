@@ -16,7 +16,7 @@ pub mod stateful_set;
 
 pub use ownership::adopt_orphans;
 
-use crate::cluster::{Cluster, Detail, Name, NodeId, PodId, ServiceId, WorkloadId};
+use crate::cluster::{Cluster, Detail, Millis, Name, NodeId, PodId, ServiceId, WorkloadId};
 use crate::trace::Event;
 
 use super::{Chooser, World};
@@ -132,6 +132,11 @@ pub(super) fn taint_delete(world: &mut World, pod: PodId, chooser: &mut dyn Choo
 /// Pod garbage collection looks at a pod.
 pub(super) fn collect_pod(world: &mut World, pod: PodId, chooser: &mut dyn Chooser) {
     pod_gc::collect(world, pod, chooser);
+}
+
+/// How long a kubelet may be silent until its node is Unknown (D10).
+pub(super) fn node_monitor_grace(world: &World) -> Millis {
+    node_lifecycle::grace(world)
 }
 
 /// A kubelet that fell silent is back.

@@ -69,7 +69,8 @@ pub(super) fn node_changed(world: &mut World, id: NodeId, event: &Event, chooser
         }
         Event::NodeSchedulable(..) => refresh_taints_soon(world, id, chooser),
         Event::NodeCreated(_) => {
-            world.controllers.node_lifecycle.seen.insert(id, Readiness::Ready);
+            let ready = world.cluster.node(id).ready;
+            world.controllers.node_lifecycle.seen.insert(id, ready);
             refresh_taints_soon(world, id, chooser);
             pass_soon(world, id, chooser);
         }
@@ -134,7 +135,7 @@ pub(super) fn heartbeat_back(world: &mut World, id: NodeId) {
 }
 
 /// `--node-monitor-grace-period`: 40 s before 1.32 (D10).
-fn grace(world: &World) -> Millis {
+pub(super) fn grace(world: &World) -> Millis {
     let default = match world.cluster.api_server {
         Some(version) if version.minor < 32 => Millis::secs(40),
         _ => Millis::secs(50),

@@ -3,8 +3,7 @@ use std::sync::Arc;
 use super::super::fixture;
 use super::*;
 use crate::cluster::{
-    Cluster, Detail, DisruptionReason, IntOrPercent, NodeInfo, Phase, PodId, PodSpec, ReplicaSet, Toleration,
-    WorkloadId,
+    Cluster, Detail, DisruptionReason, NodeInfo, Phase, PodId, PodSpec, ReplicaSet, Toleration, WorkloadId,
 };
 use crate::simulator::{First, Physics};
 
