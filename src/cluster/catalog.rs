@@ -7,7 +7,8 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::{
-    HostFacts, Labels, Millis, Name, ObjectKey, PodSpec, Selector, SpecId, StorageCapacity, StorageClass, Time,
+    HostFacts, Labels, Millis, Name, ObjectKey, PodSpec, Resources, Selector, SpecId, StorageCapacity, StorageClass,
+    Time, Toleration,
 };
 
 /// Everything that is fixed for a run.
@@ -19,6 +20,8 @@ pub struct Catalog {
     pub namespaces: BTreeMap<Name, Namespace>,
     /// PriorityClasses by name.
     pub priority_classes: BTreeMap<Name, PriorityClass>,
+    /// RuntimeClasses by name.
+    pub runtime_classes: BTreeMap<Name, RuntimeClass>,
     /// StorageClasses by name.
     pub storage_classes: BTreeMap<Name, StorageClass>,
     /// CSIStorageCapacity objects.
@@ -70,6 +73,17 @@ pub struct CustomKind {
     pub plural: Name,
     /// It has the `scale` subresource.
     pub scale: bool,
+}
+
+/// A RuntimeClass: what admission adds to the pods that name it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RuntimeClass {
+    /// `overhead.podFixed`.
+    pub overhead: Resources,
+    /// `scheduling.nodeSelector`.
+    pub node_selector: Vec<(Name, Name)>,
+    /// `scheduling.tolerations`.
+    pub tolerations: Vec<Toleration>,
 }
 
 /// A HorizontalPodAutoscaler.

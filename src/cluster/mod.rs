@@ -28,7 +28,9 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 pub use budget::{Budget, BudgetLimit, BudgetStatus};
-pub use catalog::{ApiUse, Autoscaler, Catalog, CustomKind, Input, Namespace, PriorityClass, Quota, Webhook};
+pub use catalog::{
+    ApiUse, Autoscaler, Catalog, CustomKind, Input, Namespace, PriorityClass, Quota, RuntimeClass, Webhook,
+};
 pub use host::{ChangedFile, Disk, HostFacts, KubeletFacts};
 pub use ids::{BudgetId, ClaimId, NodeId, PodId, ServiceId, SpecId, VolumeId, WorkloadId};
 pub use int_or_percent::IntOrPercent;

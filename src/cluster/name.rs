@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::sync::{LazyLock, RwLock};
 
 use rustc_hash::FxBuildHasher;
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 static NAMES: LazyLock<RwLock<HashSet<&'static str, FxBuildHasher>>> = LazyLock::new(RwLock::default);
@@ -128,6 +129,18 @@ impl Serialize for Name {
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Name::new(&String::deserialize(deserializer)?))
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Name;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Name, E> {
+                Ok(Name::new(text))
+            }
+        }
+        deserializer.deserialize_str(Reader)
     }
 }

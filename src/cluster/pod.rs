@@ -16,6 +16,9 @@ pub struct PodSpec {
     pub requests: Resources,
     /// CPU (milli) and memory (bytes) with 100m / 200Mi assumed per container without a request (C.3.1).
     pub nonzero_requests: (i64, i64),
+    /// The same without pod-level resources, which the Fit scorer takes for the pod to be placed (C.3.1). Equal to
+    /// `nonzero_requests` unless `spec.resources` is set.
+    pub scored_requests: (i64, i64),
     /// `spec.overhead`, already part of `requests` (VERSIONS.md V24).
     pub overhead: Resources,
     /// Host ports of all containers, host-network defaults included.
