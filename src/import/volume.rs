@@ -100,8 +100,9 @@ impl RawVolume {
         let volume = if let Some(claim) = &self.persistent_volume_claim {
             Volume::Claim { name: claim.claim_name, read_only: claim.read_only }
         } else if let Some(ephemeral) = &self.ephemeral {
-            let class = ephemeral.volume_claim_template.spec.storage_class_name;
-            Volume::Ephemeral { name: self.name, class: class.unwrap_or_default() }
+            let spec = &ephemeral.volume_claim_template.spec;
+            let class = spec.storage_class_name.unwrap_or_default();
+            Volume::Ephemeral { name: self.name, class, bytes: spec.bytes() }
         } else if self.empty_dir.is_some() {
             Volume::EmptyDir
         } else if let Some(host) = &self.host_path {
