@@ -159,7 +159,7 @@ fn take_next(view: View, decision: &mut Decision) -> Result<(), Decision> {
     let View { goal, cluster, now } = view;
     let in_hand = cluster.nodes_under_maintenance();
     let mut taken: Vec<NodeId> = Vec::new();
-    while in_hand.len() + taken.len() < goal.nodes_at_once.max(1) && !(goal.batches && !in_hand.is_empty()) {
+    while in_hand.len() + taken.len() < goal.nodes_at_once.max(1) && (!goal.batches || in_hand.is_empty()) {
         let node = match order::next(view, &taken).map_err(|reason| stop(view, Vec::new(), vec![reason]))? {
             Next::Take(node) => node,
             Next::Hop(version) if in_hand.is_empty() && taken.is_empty() => {

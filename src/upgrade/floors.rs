@@ -6,7 +6,8 @@
 use smallvec::SmallVec;
 
 use crate::cluster::{
-    BudgetId, Cluster, Detail, Millis, ObjectKey, Phase, Pod, PodId, ServiceId, Time, Workload, WorkloadId,
+    BudgetId, Cluster, Detail, Millis, ObjectKey, Phase, Pod, PodId, RestartPolicy, ServiceId, Time, Workload,
+    WorkloadId,
 };
 
 use super::decide::View;
@@ -146,12 +147,11 @@ fn of_workload(goal: &Goal, cluster: &Cluster, workload: WorkloadId, pod: PodId)
         return None;
     }
     match &object.detail {
-        Detail::Deployment(_)
-        | Detail::ReplicaSet(_)
-        | Detail::StatefulSet(_)
-        | Detail::ReplicationController
-        | Detail::Other => Some(1),
-        // Nobody calls a Job; a pod of it that is evicted is run again.
+        Detail::Deployment(_) | Detail::ReplicaSet(_) | Detail::StatefulSet(_) | Detail::ReplicationController => {
+            Some(u32::from(object.replicas > 0))
+        }
+        // Nobody calls a pod that runs to its end; a Job's pod that is evicted is run again.
+        Detail::Other => (cluster.spec(pod).restart_policy == RestartPolicy::Always).then_some(1),
         Detail::DaemonSet(_) | Detail::Job(_) | Detail::CronJob(_) => None,
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn may_be_taken(view: View, node: NodeId) -> Option<Step> {
     if state.ready != Readiness::Ready {
         return Some(match not_ready(view, node, state.ready_since) {
             Step::Fail(reasons) => Step::Blocked(reasons),
-            step => step,
+            step @ (Step::Act(_) | Step::Wait(_) | Step::Blocked(_)) => step,
         });
     }
     if let Some((id, since)) = fallen(view) {
@@ -66,8 +66,7 @@ fn missing(view: View, node: NodeId) -> Option<Reason> {
     let Some(id) = id else { return Some(Reason::HostBusy(node)) };
     let state = cluster.node(id);
     let unwell = state.taints.iter().any(|taint| UNWELL.contains(&taint.key.as_str()));
-    let upgraded = skew::has(state, skew::target(view, node)) == Some(true);
-    if state.ready != Readiness::Ready || unwell || !upgraded {
+    if state.ready != Readiness::Ready || unwell || !skew::is_upgraded(view, node, state) {
         return Some(Reason::NodeComingUp(node));
     }
     let stood = cluster.run.standing_on(node).iter().map(|entry| entry.workload);

@@ -6,12 +6,16 @@
 mod action;
 mod decide;
 mod drain;
+#[cfg(test)]
+mod fixture;
 mod floors;
 mod goal;
 mod health;
 mod order;
 mod reason;
 mod skew;
+#[cfg(test)]
+mod tests;
 
 pub use action::Action;
 pub use decide::decide;

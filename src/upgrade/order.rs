@@ -43,12 +43,19 @@ pub(super) fn next(view: View, taken: &[NodeId]) -> Result<Next, Reason> {
             }
             None => {}
         }
-        if let Some(node) = first(view, taken, control_plane_behind) {
-            let hop = hopping && view.cluster.run.hop != Some(stage.control_plane);
-            return Ok(if hop { Next::Hop(stage.control_plane) } else { Next::Take(node) });
+        let next = first(view, taken, control_plane_behind);
+        let again = || any(view, |node| was_done(node) && control_plane_behind(node));
+        if hopping && view.cluster.run.hop != Some(stage.control_plane) && (next.is_some() || again()) {
+            return Ok(Next::Hop(stage.control_plane));
+        }
+        if let Some(node) = next {
+            return Ok(Next::Take(node));
         }
     }
-    let control_plane_in_hand = view.cluster.nodes().any(|(_, node)| node.is_control_plane() && in_hand(node));
+    let control_plane_in_hand = view
+        .cluster
+        .nodes()
+        .any(|(id, node)| node.is_control_plane() && !node.gone && (in_hand(node) || taken.contains(&id)));
     match first(view, taken, |node| !node.is_control_plane() && behind(node, view.goal.to)) {
         Some(node) if stage.workers == view.goal.to => Ok(Next::Take(node)),
         Some(_) if control_plane_in_hand => Ok(Next::Nothing),

@@ -26,9 +26,6 @@ pub(super) fn target(view: View, node: NodeId) -> Version {
     if view.cluster.node(node).is_control_plane() {
         return view.cluster.run.hop.unwrap_or(to);
     }
-    if view.cluster.api_server.is_some_and(|running| running.minor >= to.minor) {
-        return to;
-    }
     workers(to, oldest_api_server(view.cluster))
 }
 
@@ -87,6 +84,11 @@ fn oldest_api_server(cluster: &Cluster) -> Option<Version> {
 
 fn standing(cluster: &Cluster) -> impl Iterator<Item = (NodeId, &Node)> {
     cluster.nodes().filter(|(_, node)| !node.gone)
+}
+
+/// Whether a node runs the version that it gets now.
+pub(super) fn is_upgraded(view: View, node: NodeId, state: &Node) -> bool {
+    has(state, view.goal.to) == Some(true) || has(state, target(view, node)) == Some(true)
 }
 
 /// Whether a node runs this version or a later one. `None`: its kubelet's version is not known.
