@@ -1,5 +1,6 @@
 //! Does the model do what a real control plane did? Recordings are replayed against the simulator's rules.
 
+pub mod drains;
 pub mod recording;
 
 use std::collections::BTreeMap;

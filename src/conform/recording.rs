@@ -8,8 +8,8 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use crate::cluster::{Millis, Name, Version};
-use crate::scenario::Action;
+use crate::cluster::{Cluster, Millis, Name, Version};
+use crate::scenario::{Action, Verb};
 use crate::simulator::{Delay, Disturbance, Down, Physics};
 use crate::upgrade::{Accepted, Goal, OnBlocked, Pacing, Settle};
 
@@ -20,6 +20,12 @@ pub struct Scenario {
     pub name: String,
     /// Group of similar scenarios.
     pub kind: String,
+    /// What was created before the snapshot.
+    #[serde(default)]
+    pub objects: Vec<serde_json::Value>,
+    /// What was done before the snapshot.
+    #[serde(default)]
+    pub before: Vec<Action>,
     /// What is done during the run.
     #[serde(default)]
     pub actions: Vec<Action>,
@@ -106,6 +112,9 @@ pub struct Run {
 pub struct Summary {
     /// `ok`, `blocked`, `completed-with-failures`.
     pub outcome: String,
+    /// Things had come to rest at the end.
+    #[serde(default)]
+    pub final_stable: bool,
     /// Ready pods per `ns/Owner` at the beginning.
     pub initial_ready: BTreeMap<String, u32>,
     /// The lowest of them.
@@ -132,6 +141,41 @@ pub struct BlockedPod {
 pub struct Placement {
     /// Pods per node without DaemonSet and mirror pods.
     pub pods_per_node: BTreeMap<String, u32>,
+}
+
+impl Run {
+    /// The cluster before the run. Snapshots hold neither ReplicationControllers nor Namespaces: those are taken from what
+    /// the scenario created, and a Namespace that it deleted beforehand is still on its way out.
+    pub fn cluster(&self) -> anyhow::Result<Cluster> {
+        let text = std::fs::read(&self.initial).with_context(|| format!("reading {}", self.initial.display()))?;
+        let mut initial: serde_json::Value =
+            serde_json::from_slice(&text).with_context(|| format!("reading {}", self.initial.display()))?;
+        let mut missing: Vec<serde_json::Value> = Vec::new();
+        for object in &self.scenario.objects {
+            if matches!(object["kind"].as_str(), Some("ReplicationController" | "Namespace")) {
+                missing.push(object.clone());
+            }
+        }
+        for action in &self.scenario.before {
+            if action.verb == Verb::Delete && action.kind.as_deref() == Some("Namespace") {
+                missing.retain(|object| object["metadata"]["name"].as_str() != action.name.as_deref());
+                missing.push(serde_json::json!({
+                    "apiVersion": "v1",
+                    "kind": "Namespace",
+                    "metadata": {"name": action.name, "deletionTimestamp": "1970-01-01T00:00:00Z"},
+                    "status": {"phase": "Terminating"},
+                }));
+            }
+        }
+        for object in missing {
+            let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+            match &mut initial["objects"][&kind] {
+                serde_json::Value::Array(list) => list.push(object),
+                absent => *absent = serde_json::Value::Array(vec![object]),
+            }
+        }
+        crate::import::from_recording(&initial).with_context(|| self.name.clone())
+    }
 }
 
 /// All runs below the paths, in the order of their names.

@@ -40,7 +40,7 @@ pub struct Plan {
 pub(super) fn sync(world: &mut World, id: WorkloadId, chooser: &mut dyn Chooser) {
     let replicas = world.cluster.workload(id).replicas;
     let before = world.controllers.deployment.desired.insert(id, replicas).unwrap_or(replicas);
-    let plan = plan(&world.cluster, id, before, world.now);
+    let plan = plan(&world.cluster, id, before, |set| world.cluster.workload(set).replicas, world.now);
     if plan == Plan::default() {
         return;
     }
@@ -55,14 +55,15 @@ pub(super) fn sync(world: &mut World, id: WorkloadId, chooser: &mut dyn Chooser)
     world.wake_workload(id, chooser);
 }
 
-/// What the controller does at this state. `before`: `spec.replicas` as of its last sync.
-pub fn plan(cluster: &Cluster, id: WorkloadId, before: i32, now: Time) -> Plan {
+/// What the controller does at this state. `before`: `spec.replicas` as of its last sync; `size`: `spec.replicas` of its
+/// ReplicaSets.
+pub fn plan(cluster: &Cluster, id: WorkloadId, before: i32, size: impl Fn(WorkloadId) -> i32, now: Time) -> Plan {
     let workload = cluster.workload(id);
     let Some(deployment) = workload.as_deployment() else { return Plan::default() };
     if namespace_is_terminating(cluster, workload.key.namespace) {
         return Plan::default();
     }
-    let sets = Sets::of(cluster, id, now);
+    let sets = Sets::of(cluster, id, &size, now);
     let mut plan = if deployment.paused || (before != workload.replicas && sets.active().next().is_some()) {
         Plan { create: None, scale: resize(workload.replicas, before, deployment, &sets) }
     } else if deployment.recreate {
@@ -70,7 +71,7 @@ pub fn plan(cluster: &Cluster, id: WorkloadId, before: i32, now: Time) -> Plan {
     } else {
         roll(workload.replicas, deployment, &sets)
     };
-    plan.scale.retain(|&(id, replicas)| cluster.workload(id).replicas != replicas);
+    plan.scale.retain(|&(id, replicas)| size(id) != replicas);
     plan
 }
 
@@ -90,7 +91,7 @@ struct Sets {
 }
 
 impl Sets {
-    fn of(cluster: &Cluster, id: WorkloadId, now: Time) -> Sets {
+    fn of(cluster: &Cluster, id: WorkloadId, size: impl Fn(WorkloadId) -> i32, now: Time) -> Sets {
         let mut sets = Sets { new: None, old: Vec::new() };
         let mut newest = i64::MIN;
         for &owned in cluster.owned_workloads(id) {
@@ -101,7 +102,7 @@ impl Sets {
             }
             let set = Set {
                 id: owned,
-                replicas: workload.replicas,
+                replicas: size(owned),
                 available: replica_set::available(cluster, owned, now),
                 created: detail.created,
             };
@@ -332,13 +333,17 @@ mod tests {
 
     const NOW: Time = Time(1_000_000);
 
+    fn planned(cluster: &Cluster, id: WorkloadId, before: i32) -> Plan {
+        plan(cluster, id, before, |set| cluster.workload(set).replicas, NOW)
+    }
+
     /// Sizes of old and new ReplicaSet after one sync. `old` and `new`: (replicas, available).
     fn step(replicas: i32, bounds: (IntOrPercent, IntOrPercent), old: (i32, i32), new: (i32, i32)) -> (i32, i32) {
         let mut cluster = fixture::cluster(36);
         let web = fixture::deployment(&mut cluster, replicas, bounds.0, bounds.1);
         let first = fixture::replica_set(&mut cluster, web, 1, false, old.0, old.1);
         let second = fixture::replica_set(&mut cluster, web, 2, true, new.0, new.1);
-        let plan = plan(&cluster, web, replicas, NOW);
+        let plan = plan(&cluster, web, replicas, |set| cluster.workload(set).replicas, NOW);
         assert_eq!(plan.create, None);
         let size = |id, before| plan.scale.iter().find(|entry| entry.0 == id).map_or(before, |entry| entry.1);
         (size(first, old.0), size(second, new.0))
@@ -377,7 +382,7 @@ mod tests {
         let mut cluster = fixture::cluster(36);
         let web = fixture::deployment(&mut cluster, 6, Percent(25), Percent(25));
         let old = fixture::replica_set(&mut cluster, web, 1, false, 6, 6);
-        assert_eq!(plan(&cluster, web, 6, NOW), Plan { create: Some(2), scale: vec![(old, 5)] });
+        assert_eq!(planned(&cluster, web, 6), Plan { create: Some(2), scale: vec![(old, 5)] });
         let new = create(&mut cluster, web, 2, Some(Name::new("web-abc")), NOW);
         let labels = cluster.workload(new).template.map(|template| cluster.catalog.spec(template).labels.clone());
         assert_eq!(labels.and_then(|labels| labels.get(Name::new(HASH))), Some(Name::new("abc")));
@@ -391,7 +396,7 @@ mod tests {
         let set = fixture::replica_set(&mut cluster, web, 1, true, 3, 3);
         let pod = cluster.pods_of_workload(set)[0];
         fixture::terminate(&mut cluster, pod);
-        assert_eq!(plan(&cluster, web, 3, NOW), Plan::default());
+        assert_eq!(planned(&cluster, web, 3), Plan::default());
         assert_eq!(replica_set::shortage(&cluster, set), 1, "D-T13");
     }
 
@@ -405,13 +410,13 @@ mod tests {
             }
         });
         let old = fixture::replica_set(&mut cluster, web, 1, false, 1, 1);
-        assert_eq!(plan(&cluster, web, 1, NOW), Plan { create: None, scale: vec![(old, 0)] });
+        assert_eq!(planned(&cluster, web, 1), Plan { create: None, scale: vec![(old, 0)] });
         cluster.update_workload(old, |old| old.replicas = 0);
         let pod = cluster.pods_of_workload(old)[0];
         fixture::terminate(&mut cluster, pod);
-        assert_eq!(plan(&cluster, web, 1, NOW), Plan::default(), "D-T42");
+        assert_eq!(planned(&cluster, web, 1), Plan::default(), "D-T42");
         cluster.update_pod(pod, |pod| pod.phase = Phase::Failed);
-        assert_eq!(plan(&cluster, web, 1, NOW), Plan { create: Some(1), scale: Vec::new() });
+        assert_eq!(planned(&cluster, web, 1), Plan { create: Some(1), scale: Vec::new() });
         assert!(
             !hears_of(&cluster, web, pod, &Event::PodFailed(pod)),
             "a terminating pod is in no ReplicaSet's status"
@@ -444,6 +449,6 @@ mod tests {
         let old = fixture::replica_set(&mut cluster, web, 1, false, 8, 8);
         let new = fixture::replica_set(&mut cluster, web, 2, true, 5, 0);
         // The documentation's example: 10 -> 15 replicas with surge 3 adds 3 to the larger and 2 to the smaller.
-        assert_eq!(plan(&cluster, web, 10, NOW).scale, [(old, 11), (new, 7)]);
+        assert_eq!(planned(&cluster, web, 10).scale, [(old, 11), (new, 7)]);
     }
 }

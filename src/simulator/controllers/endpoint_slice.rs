@@ -40,6 +40,12 @@ pub(super) fn sync(world: &mut World, id: ServiceId, chooser: &mut dyn Chooser) 
     world.emit(Event::Endpoints { service: id, ready, serving, terminating, total }, chooser);
 }
 
+/// What the slices are to hold: ready, serving, terminating, all.
+pub(super) fn endpoints(cluster: &Cluster, id: ServiceId) -> (u32, u32, u32, u32) {
+    let Counts { ready, serving, terminating, total } = count(cluster, id);
+    (ready, serving, terminating, total)
+}
+
 fn count(cluster: &Cluster, id: ServiceId) -> Counts {
     let mut counts = Counts::default();
     let service = cluster.service(id);

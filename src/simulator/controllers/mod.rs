@@ -112,6 +112,11 @@ pub(super) fn sync_service(world: &mut World, service: ServiceId, chooser: &mut 
     endpoint_slice::sync(world, service, chooser);
 }
 
+/// Endpoints that a Service's slices are to hold: ready, serving, terminating, all.
+pub fn endpoints(cluster: &Cluster, service: ServiceId) -> (u32, u32, u32, u32) {
+    endpoint_slice::endpoints(cluster, service)
+}
+
 /// A node changed: node lifecycle, DaemonSets and pod garbage collection take note.
 pub(super) fn node_changed(world: &mut World, node: NodeId, event: &Event, chooser: &mut dyn Chooser) {
     node_lifecycle::node_changed(world, node, event, chooser);
@@ -145,6 +150,6 @@ pub(super) fn heartbeat_back(world: &mut World, node: NodeId) {
 }
 
 /// A kubelet has fallen silent: the node becomes Unknown after the grace period unless it comes back.
-pub(super) fn heartbeat_lost(world: &mut World, node: NodeId, chooser: &mut dyn Chooser) {
+pub fn heartbeat_lost(world: &mut World, node: NodeId, chooser: &mut dyn Chooser) {
     node_lifecycle::heartbeat_lost(world, node, chooser);
 }

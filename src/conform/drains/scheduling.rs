@@ -1,0 +1,183 @@
+//! What the scheduler does: bindings, refusals, nominations, preemption.
+
+use crate::cluster::{Cluster, Name, NodeId, PodId};
+use crate::simulator::First;
+use crate::simulator::scheduler::preemption::Nomination;
+use crate::simulator::scheduler::{Evaluation, PostFilter, Scheduler};
+use crate::trace::Event;
+
+use super::event::Recorded;
+use super::replay::Replay;
+
+/// Bindings are written by goroutines of their own: as many later ones may already have been decided.
+const IN_FLIGHT: usize = 6;
+
+impl Replay<'_> {
+    fn evaluate(&self, state: &Cluster, pod: PodId) -> (Evaluation, Option<PostFilter>) {
+        Scheduler::new(state).evaluate(state, pod, &mut First)
+    }
+
+    /// The pod got its node.
+    pub(super) fn pod_bound(&mut self, ns: &str, pod: &str, node: &str) {
+        let Some(id) = self.find_pod(ns, pod) else { return };
+        let Some(target) = self.find_node(node) else { return };
+        if self.world.cluster.pod(id).node == Some(target) {
+            return;
+        }
+        self.report.count("pod.bound");
+        match self.binds(id, target) {
+            Ok(()) => {}
+            Err(model) => self.mismatch("pod.bound", pod, model, node.to_owned()),
+        }
+        self.world.cluster.update_pod(id, |pod| {
+            pod.node = Some(target);
+            pod.unschedulable = false;
+        });
+        self.emit(Event::PodBound(id, target));
+        self.since.insert(id, self.seconds());
+    }
+
+    /// Whether the node is among the best ones at one of the states that the scheduler may have seen, its own decisions that
+    /// are not written yet included.
+    fn binds(&self, pod: PodId, node: NodeId) -> Result<(), String> {
+        let in_flight = self.in_flight(pod);
+        let mut first = None;
+        for state in self.states().filter(|state| pod.index() < state.pods().len()) {
+            for chosen in subsets(&in_flight) {
+                let mut assumed;
+                let view = if chosen.is_empty() {
+                    state
+                } else {
+                    assumed = state.clone();
+                    for &(other, node) in &chosen {
+                        if other.index() < assumed.pods().len() {
+                            assumed.update_pod(other, |pod| pod.node = Some(node));
+                        }
+                    }
+                    &assumed
+                };
+                let (evaluation, _) = self.evaluate(view, pod);
+                if best(&evaluation).any(|best| best == node) {
+                    return Ok(());
+                }
+                if first.is_none() {
+                    let names: Vec<Name> = best(&evaluation).map(|id| self.world.cluster.node(id).name()).collect();
+                    let message = evaluation.message(view.spec(pod));
+                    first = Some(if names.is_empty() { message } else { format!("{names:?}") });
+                }
+            }
+        }
+        Err(first.unwrap_or_default())
+    }
+
+    /// Pods without a node that are bound next, with their nodes.
+    fn in_flight(&self, pod: PodId) -> Vec<(PodId, NodeId)> {
+        let soon = self.lines[self.at + 1..].iter().take_while(|line| line.t < self.seconds() + 0.5);
+        let bound = soon.filter_map(|line| match &line.event {
+            Recorded::PodBound { ns, pod, node } => {
+                let id = *self.pods.get(&(Name::new(ns), Name::new(pod)))?;
+                Some((id, self.world.cluster.find_node(Name::new(node))?))
+            }
+            _ => None,
+        });
+        bound
+            .filter(|&(other, _)| other != pod && self.world.cluster.pod(other).node.is_none())
+            .take(IN_FLIGHT)
+            .collect()
+    }
+
+    /// The scheduler found no node.
+    pub(super) fn pod_unschedulable(&mut self, ns: &str, pod: &str, message: &str) {
+        let Some(id) = self.find_pod(ns, pod) else { return };
+        self.report.count("pod.unschedulable");
+        let mut seen: Vec<String> = Vec::new();
+        let mut found = false;
+        for state in self.states().filter(|state| id.index() < state.pods().len()) {
+            let (evaluation, post_filter) = self.evaluate(state, id);
+            if evaluation.feasible.is_empty() {
+                let mut text = evaluation.message(state.spec(id));
+                if let Some(found) = &post_filter {
+                    text = format!("{text} {}", found.message);
+                }
+                found = text == message;
+                seen.push(text);
+            } else {
+                seen.push("a node fits".to_owned());
+            }
+            if found {
+                break;
+            }
+        }
+        if !found {
+            seen.dedup();
+            self.mismatch("pod.unschedulable", pod, seen.join(" or "), message.to_owned());
+        }
+        self.world.cluster.update_pod(id, |pod| pod.unschedulable = true);
+        self.emit(Event::PodUnschedulable(id, Name::new(message)));
+    }
+
+    /// `status.nominatedNodeName` changed.
+    pub(super) fn pod_nominated(&mut self, ns: &str, pod: &str, node: &str) {
+        let Some(id) = self.find_pod(ns, pod) else { return };
+        self.report.count("pod.nominated");
+        let target = if node.is_empty() { None } else { self.find_node(node) };
+        if let Some(target) = target {
+            let knows = |state: &&Cluster| id.index() < state.pods().len();
+            let nominates = |state: &Cluster| {
+                let (_, found) = self.evaluate(state, id);
+                found.is_some_and(|found| {
+                    found.nomination == Nomination::Node(target)
+                        || found.best.iter().any(|&best| found.candidates[best].node == target)
+                })
+            };
+            if !self.states().filter(knows).any(nominates) {
+                self.mismatch("pod.nominated", pod, "another node or none".to_owned(), node.to_owned());
+            }
+        }
+        self.world.cluster.update_pod(id, |pod| pod.nominated = target);
+        self.emit(Event::PodNominated(id, target));
+    }
+
+    /// Whether a pod is a victim of some pod that waits, at one of the states.
+    pub(super) fn may_preempt(&self, victim: PodId) -> bool {
+        let waiting: Vec<PodId> = self
+            .pods
+            .values()
+            .copied()
+            .filter(|&pod| self.world.cluster.pod(pod).node.is_none() && self.world.cluster.pod(pod).is_active())
+            .collect();
+        self.states().any(|state| {
+            waiting.iter().filter(|pod| pod.index() < state.pods().len()).any(|&pod| {
+                let (_, post_filter) = self.evaluate(state, pod);
+                post_filter.is_some_and(|found| {
+                    found.victims.contains(&victim)
+                        || found.best.iter().any(|&best| found.candidates[best].victims.contains(&victim))
+                })
+            })
+        })
+    }
+
+    /// Pods that wait although the model finds a node for them, at the end.
+    pub(super) fn unscheduled(&self) -> Vec<String> {
+        let cluster = &self.world.cluster;
+        let waiting = self.pods.values().copied().filter(|&pod| {
+            let object = cluster.pod(pod);
+            object.node.is_none() && object.is_active() && !cluster.spec(pod).gated
+        });
+        let finds = |pod: &PodId| best(&self.evaluate(cluster, *pod).0).next().is_some();
+        waiting.filter(finds).map(|pod| format!("{} is bound", cluster.pod_key(pod))).collect()
+    }
+}
+
+fn best(evaluation: &Evaluation) -> impl Iterator<Item = NodeId> + '_ {
+    evaluation.best.iter().map(|&position| evaluation.feasible[position])
+}
+
+/// All subsets, small ones first.
+fn subsets(all: &[(PodId, NodeId)]) -> Vec<Vec<(PodId, NodeId)>> {
+    let mut subsets: Vec<Vec<(PodId, NodeId)>> = (0..1_u32 << all.len())
+        .map(|mask| all.iter().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1).map(|(_, entry)| *entry).collect())
+        .collect();
+    subsets.sort_by_key(Vec::len);
+    subsets
+}
