@@ -15,6 +15,19 @@ use super::replay::Replay;
 /// The recorder may see an event so much before the time at which it was due by its own stamps.
 const SETTLE: Millis = Millis(600);
 
+/// Settles every open choice in the same way.
+struct Nth(usize);
+
+impl Chooser for Nth {
+    fn pick(&mut self, _: Choice, among: usize) -> usize {
+        self.0.min(among - 1)
+    }
+
+    fn between(&mut self, _: Delay, shortest: Millis, _: Millis) -> Millis {
+        shortest
+    }
+}
+
 /// The last heartbeat of a host that falls silent is as old as it can be.
 struct Longest;
 
@@ -262,13 +275,14 @@ impl Replay<'_> {
         };
         let mut seen = Vec::new();
         let mut found = None;
-        for state in self.states().filter(|state| state.nodes().len() > node.index()) {
+        let states = self.states().filter(|state| state.nodes().len() > node.index());
+        for (state, choice) in states.flat_map(|state| (0..state.nodes().len()).map(move |choice| (state, choice))) {
             let mut trial = self.trial(state);
             // A write names what it was made from, so the controller saw the present taints.
             trial.cluster.update_node(node, |node| node.taints = present.clone());
             trial.now = trial.now + SETTLE;
             for _ in 0..3 {
-                trial.apply(Task::SyncNode(node), &mut First);
+                trial.apply(Task::SyncNode(node), &mut Nth(choice));
             }
             // One worker writes the NoSchedule taints, another one the NoExecute taints, in any order.
             let after = &trial.cluster.node(node).taints;

@@ -6,7 +6,7 @@ mod zone;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{Effect, Millis, Name, Node, NodeId, Readiness, Taint, Time};
-use crate::simulator::{Chooser, Delay, Task, World};
+use crate::simulator::{Choice, Chooser, Delay, Task, World};
 use crate::trace::Event;
 
 pub(super) use eviction::{pod_bound, taint_delete};
@@ -165,8 +165,11 @@ fn monitor(world: &mut World, chooser: &mut dyn Chooser) {
         became_unknown(world, id, chooser);
     }
     world.controllers.node_lifecycle.pass = None;
-    let changed = std::mem::take(&mut world.controllers.node_lifecycle.changed);
-    for &id in &changed {
+    // A pass works on several nodes at a time: which of them stands first in the queue is open.
+    let mut changed: Vec<NodeId> = std::mem::take(&mut world.controllers.node_lifecycle.changed).into_iter().collect();
+    while !changed.is_empty() {
+        let next = if changed.len() == 1 { 0 } else { chooser.pick(Choice::ControllerTie, changed.len()) };
+        let id = changed.remove(next);
         let node = world.cluster.node(id);
         if node.gone {
             continue;
