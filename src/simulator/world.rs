@@ -74,7 +74,8 @@ pub struct World {
     queued_workloads: Vec<bool>,
     queued_budgets: Vec<bool>,
     queued_services: Vec<bool>,
-    schedule_queued: bool,
+    /// What the earliest planned turn of the scheduler is for.
+    schedule_due: Option<Time>,
     names: u32,
 }
 
@@ -99,7 +100,7 @@ impl World {
             kubelets: kubelet::Memory::default(),
             agenda: BinaryHeap::new(),
             sequence: 0,
-            schedule_queued: false,
+            schedule_due: None,
             names: 0,
         };
         kubelet::resume(&mut world, chooser);
@@ -149,7 +150,7 @@ impl World {
             Task::TaintDelete(pod) => controllers::taint_delete(self, pod, chooser),
             Task::CollectPod(pod) => controllers::collect_pod(self, pod, chooser),
             Task::Schedule => {
-                self.schedule_queued = false;
+                self.schedule_due = None;
                 scheduler::run(self, chooser);
             }
             Task::Kubelet(pod, step) => kubelet::step(self, pod, step, chooser),
@@ -186,6 +187,7 @@ impl World {
     pub fn emit(&mut self, event: Event, chooser: &mut dyn Chooser) {
         self.scheduler.observe(&self.cluster, &event, self.now);
         self.react(&event, chooser);
+        self.wake_scheduler(chooser);
         self.trace.push(Record { at: self.now, event });
     }
 
@@ -196,8 +198,6 @@ impl World {
                 self.wake_around(pod, event, chooser);
                 if self.cluster.pod(pod).node.is_some() {
                     kubelet::pod_bound(self, pod, chooser);
-                } else {
-                    self.wake_scheduler(chooser);
                 }
             }
             Event::PodBound(pod, node) => {
@@ -216,7 +216,6 @@ impl World {
                     controllers::pod_gone(self, pod);
                 }
                 self.wake_around(pod, event, chooser);
-                self.wake_scheduler(chooser);
             }
             Event::NodeSchedulable(node, _)
             | Event::NodeReady(node, _)
@@ -224,7 +223,6 @@ impl World {
             | Event::NodeCreated(node)
             | Event::NodeGone(node) => {
                 controllers::node_changed(self, node, event, chooser);
-                self.wake_scheduler(chooser);
             }
             Event::Scaled(workload, _) | Event::JobStatus(workload) | Event::WorkloadGone(workload) => {
                 self.wake_workload(workload, chooser);
@@ -293,13 +291,15 @@ impl World {
         }
     }
 
-    /// Has the scheduler take pods from its queue soon, if there are any.
+    /// Has the scheduler take pods from its queue, once one may be taken. A turn that was planned for later stays planned: it
+    /// finds nothing to do.
     pub fn wake_scheduler(&mut self, chooser: &mut dyn Chooser) {
-        if self.schedule_queued {
+        if self.schedule_due.is_some_and(|planned| planned <= self.now) {
             return;
         }
-        if let Some(due) = self.scheduler.next_due(self.now) {
-            self.schedule_queued = true;
+        let Some(due) = self.scheduler.next_due(self.now) else { return };
+        if self.schedule_due.is_none_or(|planned| due < planned) {
+            self.schedule_due = Some(due);
             let due = due.max(self.now) + self.length(Delay::Scheduling, chooser);
             self.at(due, Task::Schedule);
         }

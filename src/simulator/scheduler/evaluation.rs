@@ -39,6 +39,22 @@ pub enum Plugin {
 }
 
 impl Plugin {
+    /// The plugins that filter, in the order of the profile.
+    pub const FILTERS: [Plugin; 12] = [
+        Plugin::NodeUnschedulable,
+        Plugin::NodeName,
+        Plugin::TaintToleration,
+        Plugin::NodeAffinity,
+        Plugin::NodePorts,
+        Plugin::NodeResourcesFit,
+        Plugin::VolumeRestrictions,
+        Plugin::NodeVolumeLimits,
+        Plugin::VolumeBinding,
+        Plugin::VolumeZone,
+        Plugin::PodTopologySpread,
+        Plugin::InterPodAffinity,
+    ];
+
     /// Upstream's name.
     pub fn name(self) -> &'static str {
         match self {

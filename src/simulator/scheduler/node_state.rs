@@ -5,6 +5,10 @@ use crate::cluster::{HostPort, PodId, PodSpec, Resources};
 /// Sums over the pods of a node (upstream's `NodeInfo`). Pods that have ended are not in it, terminating ones are (C.2.2).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NodeState {
+    /// `status.allocatable` without pods.
+    pub allocatable: Resources,
+    /// `status.allocatable.pods`.
+    pub allocatable_pods: i64,
     /// What its pods ask for.
     pub requested: Resources,
     /// CPU (milli) and memory (bytes) with defaults for containers that ask for nothing (C.3.1).
