@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::cluster::{
-    Cluster, Detail, IntOrPercent, Millis, Name, ObjectKey, Owner, Phase, PodId, PodSpec, Selector, SpecId, WorkloadId,
+    BudgetId, Cluster, Detail, IntOrPercent, Millis, Name, ObjectKey, Owner, Phase, PodId, PodSpec, Selector, SpecId,
+    WorkloadId,
 };
 use crate::simulator::{Chooser, Disturbance, Trigger, World, controllers};
 use crate::trace::Event;
@@ -218,6 +219,7 @@ struct Change {
     template_labels: Vec<(Name, Name)>,
     min_available: Option<IntOrPercent>,
     max_unavailable: Option<IntOrPercent>,
+    always_allow_unhealthy: Option<bool>,
 }
 
 impl Change {
@@ -229,6 +231,7 @@ impl Change {
                 "replicas" => change.replicas = value.as_i64().and_then(|count| i32::try_from(count).ok()),
                 "minAvailable" => change.min_available = int_or_percent(value),
                 "maxUnavailable" => change.max_unavailable = int_or_percent(value),
+                "unhealthyPodEvictionPolicy" => change.always_allow_unhealthy = Some(value == "AlwaysAllow"),
                 "template" => {
                     let labels = value.pointer("/metadata/labels").and_then(|labels| labels.as_object());
                     let labels = labels.ok_or("of a template only `metadata.labels` can be patched")?;
@@ -259,6 +262,7 @@ impl Change {
             let limit = self.min_available.map(MinAvailable).or(self.max_unavailable.map(MaxUnavailable));
             world.cluster.update_budget(budget, |budget| {
                 budget.limit = limit.unwrap_or(budget.limit);
+                budget.always_allow_unhealthy = self.always_allow_unhealthy.unwrap_or(budget.always_allow_unhealthy);
                 budget.generation += 1;
             });
             world.wake_budget(budget, chooser);
@@ -310,7 +314,7 @@ fn is_rolled_back_to(cluster: &Cluster, replica_set: WorkloadId, template: SpecI
 
 fn delete(world: &mut World, object: &ObjectKey, orphan: bool, grace: Option<u32>, chooser: &mut dyn Chooser) {
     if object.kind == "Namespace" {
-        delete_namespace(world, object.name, chooser);
+        controllers::namespace::delete(world, object.name);
     } else if object.kind == "Pod" {
         let pod = world.cluster.pods().find(|(id, pod)| !pod.gone && world.cluster.pod_key(*id) == *object);
         if let Some(pod) = pod.map(|(id, _)| id) {
@@ -355,31 +359,8 @@ fn delete_workload(world: &mut World, workload: WorkloadId, orphan: bool, choose
     }
 }
 
-fn delete_namespace(world: &mut World, namespace: Name, chooser: &mut dyn Chooser) {
-    Arc::make_mut(&mut world.cluster.catalog).namespaces.entry(namespace).or_default().terminating = true;
-    let workloads: Vec<WorkloadId> = world
-        .cluster
-        .workloads()
-        .filter(|(_, workload)| workload.key.namespace == namespace && !workload.deleted)
-        .map(|(id, _)| id)
-        .collect();
-    for workload in workloads {
-        world.cluster.update_workload(workload, |workload| workload.deleted = true);
-        world.emit(Event::WorkloadGone(workload), chooser);
-    }
-    let pods: Vec<PodId> = world
-        .cluster
-        .pods()
-        .filter(|(_, pod)| !pod.gone && world.cluster.catalog.spec(pod.spec).namespace == namespace)
-        .map(|(id, _)| id)
-        .collect();
-    for pod in pods {
-        world.delete_pod(pod, None, chooser);
-    }
-}
-
 fn create(world: &mut World, body: serde_json::Value, chooser: &mut dyn Chooser) {
-    let pods = world.cluster.pods().len();
+    let (pods, budgets) = (world.cluster.pods().len(), world.cluster.budgets().len());
     if crate::import::apply(&mut world.cluster, body).is_err() {
         return;
     }
@@ -390,5 +371,9 @@ fn create(world: &mut World, body: serde_json::Value, chooser: &mut dyn Chooser)
     }
     for index in 0..workloads {
         world.wake_workload(WorkloadId(index as u32), chooser);
+    }
+    let known = budgets..world.cluster.budgets().len();
+    for index in known {
+        world.wake_budget(BudgetId(index as u32), chooser);
     }
 }

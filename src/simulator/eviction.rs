@@ -69,15 +69,33 @@ impl Answer {
     }
 }
 
+/// One eviction request by name, as it stands in the URL.
+pub fn evict_named(
+    world: &mut World,
+    namespace: Name,
+    name: Name,
+    options: Options,
+    chooser: &mut dyn Chooser,
+) -> Answer {
+    let cluster = &world.cluster;
+    let is_meant = |pod: PodId| cluster.pod(pod).name == name && cluster.spec(pod).namespace == namespace;
+    let pod = cluster.pods().rev().find(|(id, pod)| !pod.gone && is_meant(*id)).map(|(id, _)| id);
+    match pod {
+        Some(pod) => evict(world, pod, options, chooser),
+        None if is_terminating(world, namespace) => namespace_terminating(namespace, name),
+        None => not_found(name),
+    }
+}
+
 /// One eviction request, in the order of checks of A.2.
 pub fn evict(world: &mut World, pod: PodId, options: Options, chooser: &mut dyn Chooser) -> Answer {
     let cluster = &world.cluster;
     let (object, namespace) = (cluster.pod(pod), cluster.spec(pod).namespace);
-    if cluster.catalog.namespaces.get(&namespace).is_some_and(|namespace| namespace.terminating) {
+    if is_terminating(world, namespace) {
         return namespace_terminating(namespace, object.name);
     }
     if object.gone {
-        return Answer::failure(404, "NotFound", format!("pods \"{}\" not found", object.name));
+        return not_found(object.name);
     }
     if object.is_terminating() || object.is_terminal() || object.phase == Phase::Pending {
         return delete(world, pod, options, chooser);
@@ -106,6 +124,14 @@ pub fn evict(world: &mut World, pod: PodId, options: Options, chooser: &mut dyn 
         decrement(world, pod, budget, chooser);
     }
     delete(world, pod, options, chooser)
+}
+
+fn not_found(pod: Name) -> Answer {
+    Answer::failure(404, "NotFound", format!("pods \"{pod}\" not found"))
+}
+
+fn is_terminating(world: &World, namespace: Name) -> bool {
+    world.cluster.catalog.namespaces.get(&namespace).is_some_and(|namespace| namespace.terminating)
 }
 
 /// Admission refuses every creation in such a namespace, that of evictions included (A21).

@@ -5,8 +5,8 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::cluster::{
-    BudgetId, Cluster, Deletion, DisruptionReason, Millis, Name, NodeId, Owner, Phase, Pod, PodId, ServiceId, SpecId,
-    Time, WorkloadId,
+    BudgetId, Cluster, Deletion, DisruptionReason, Labels, Millis, Name, NodeId, Owner, Phase, Pod, PodId, PodSpec,
+    ServiceId, SpecId, Time, WorkloadId,
 };
 use crate::trace::{Event, Record};
 use crate::upgrade::Action;
@@ -34,6 +34,8 @@ pub enum Task {
     TaintDelete(PodId),
     /// Pod garbage collection looks at a pod.
     CollectPod(PodId),
+    /// The namespace controller deletes what a terminating namespace holds.
+    EmptyNamespace(Name),
     /// The scheduler takes the next pod from its queue.
     Schedule,
     /// A kubelet does the next step for a pod.
@@ -149,6 +151,7 @@ impl World {
             Task::SyncNode(id) => controllers::sync_node(self, id, chooser),
             Task::TaintDelete(pod) => controllers::taint_delete(self, pod, chooser),
             Task::CollectPod(pod) => controllers::collect_pod(self, pod, chooser),
+            Task::EmptyNamespace(namespace) => controllers::empty_namespace(self, namespace, chooser),
             Task::Schedule => {
                 self.schedule_due = None;
                 scheduler::run(self, chooser);
@@ -268,6 +271,28 @@ impl World {
             let service = self.cluster.services_of_pod(pod)[index];
             self.wake_service(service, chooser);
         }
+    }
+
+    /// Somebody gives a pod other labels. Whoever selects or owned it by the old ones is not told of a change by the new ones
+    /// (B.6), but its controllers and Services watch both.
+    pub fn relabel(&mut self, pod: PodId, labels: Labels, chooser: &mut dyn Chooser) {
+        let services_before = self.cluster.services_of_pod(pod).to_vec();
+        if let Owner::Workload(owner) = self.cluster.pod(pod).owner {
+            self.wake_workload(owner, chooser);
+        }
+        let spec = PodSpec { labels, ..self.cluster.spec(pod).clone() };
+        let spec = self.cluster.intern_spec(spec);
+        self.cluster.update_pod(pod, |pod| pod.spec = spec);
+        controllers::adopt_orphans(&mut self.cluster);
+        for service in services_before {
+            self.wake_service(service, chooser);
+        }
+        self.pod_changed(pod, chooser);
+    }
+
+    /// Something about a pod changed for which there is no event of its own.
+    pub fn pod_changed(&mut self, pod: PodId, chooser: &mut dyn Chooser) {
+        self.wake_around(pod, &Event::PodRunning(pod), chooser);
     }
 
     /// Has a workload's controller look at it soon.

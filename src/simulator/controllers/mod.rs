@@ -7,6 +7,7 @@ mod endpoint_slice;
 #[cfg(test)]
 pub(in crate::simulator) mod fixture;
 mod job;
+pub mod namespace;
 mod node_lifecycle;
 mod ownership;
 pub mod persistent_volume;
@@ -51,6 +52,7 @@ pub(super) fn resume(world: &mut World, chooser: &mut dyn Chooser) {
     let (workloads, services) = (world.cluster.workloads().len() as u32, world.cluster.services().len() as u32);
     (0..workloads).for_each(|index| world.wake_workload(WorkloadId(index), chooser));
     (0..services).for_each(|index| world.wake_service(ServiceId(index), chooser));
+    namespace::resume(world, chooser);
     node_lifecycle::resume(world, chooser);
     pod_gc::resume(world, chooser);
 }
@@ -80,6 +82,11 @@ pub(super) fn sync_workload(world: &mut World, workload: WorkloadId, chooser: &m
         Detail::CronJob(_) => cron_job::sync(world, workload, chooser),
         Detail::Other => {}
     }
+}
+
+/// What a terminating namespace holds is deleted.
+pub(super) fn empty_namespace(world: &mut World, namespace: Name, chooser: &mut dyn Chooser) {
+    namespace::empty(world, namespace, chooser);
 }
 
 /// A pod of a workload changed.
