@@ -123,6 +123,7 @@ fn put_all(cluster: &mut Cluster, directory: &mut Directory, entries: &[Entry], 
             set_owner(cluster, directory, id, meta);
         }
     }
+    directory.look_at_selectors(cluster);
     let mut pods: Vec<(PodId, &RawPod)> = Vec::new();
     for (_, object) in objects() {
         if let Object::Pod(raw) = object {

@@ -23,6 +23,8 @@ pub(super) struct Directory {
     pub(super) assumed: BTreeSet<WorkloadId>,
     /// Nodes that were named and are not in the input.
     pub(super) unknown_nodes: BTreeSet<Name>,
+    /// Labels for zone and region, if no budget or Service selects by them.
+    pub(super) unselected_topology: Vec<Name>,
     /// Owner references that name nothing: (object of the reference, whether only the uid differs).
     pub(super) missing: BTreeSet<(ObjectKey, bool)>,
 }
@@ -75,6 +77,17 @@ impl Directory {
     /// Notes that the input holds this kind.
     pub(super) fn add_kind(&mut self, kind: Name) {
         self.kinds.insert(kind);
+    }
+
+    /// Notes which topology labels budgets and Services select by.
+    pub(super) fn look_at_selectors(&mut self, cluster: &Cluster) {
+        let budgets = cluster.budgets().filter_map(|(_, budget)| budget.selector.as_ref());
+        let services = cluster.services().filter_map(|(_, service)| service.selector.as_ref());
+        let keys =
+            budgets.chain(services).flat_map(|selector| &selector.requirements).map(|requirement| requirement.key);
+        let selected: FxHashSet<Name> = keys.collect();
+        let labels = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"].map(Name::new);
+        self.unselected_topology = labels.into_iter().filter(|label| !selected.contains(label)).collect();
     }
 
     /// Notes a workload.

@@ -189,15 +189,15 @@ pub fn from_recording(recording: &Value) -> Result<Cluster, Errors> {
         Importer { admission: Admission::TolerationsLeftOut, fill_versions: true, ..Importer::default() };
     let version = recording.get("controlPlane").and_then(Value::as_str).unwrap_or("v1.36.2");
     importer.api_server = version.parse().ok();
-    let objects = recording.get("objects").unwrap_or(recording);
+    let mut objects = recording.get("objects").unwrap_or(recording).clone();
+    name_uids(&mut objects);
+    let objects = &objects;
     let Some(kinds) = objects.as_object() else {
         importer.add(objects, Source::default());
         return importer.finish();
     };
-    // What a recording does not hold was not there: all kinds that matter were recorded.
-    importer
-        .listed
-        .extend(["Node", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController"].map(Name::new));
+    // Of these kinds a recording holds all that was there.
+    importer.listed.extend(["Node", "ReplicaSet", "StatefulSet", "DaemonSet", "Job"].map(Name::new));
     if !kinds.contains_key("Node") {
         importer.listed.retain(|kind| *kind != "Node");
     }
@@ -208,6 +208,16 @@ pub fn from_recording(recording: &Value) -> Result<Cluster, Errors> {
         }
     }
     importer.finish()
+}
+
+/// Recordings write uids that differ from run to run as `<uid>`, also where they are values of labels, which that is not.
+fn name_uids(value: &mut Value) {
+    match value {
+        Value::String(text) if text == "<uid>" => "uid".clone_into(text),
+        Value::Array(list) => list.iter_mut().for_each(name_uids),
+        Value::Object(map) => map.values_mut().for_each(name_uids),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// Puts one more object, as the API server holds it, into a cluster: a new one is added, one that is known is brought up to date

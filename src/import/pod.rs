@@ -5,7 +5,7 @@ use super::pod_spec::{Admission, Source, Spec};
 use super::wire::{Amounts, Condition, Meta, Stamp, condition, object};
 use crate::cluster::{
     Cluster, Deletion, DisruptionReason, Millis, Name, NodeId, NodeTerm, Operator, Owner, Phase, Pod, PodId, PodSpec,
-    Time,
+    Time, WorkloadId,
 };
 
 object! {
@@ -193,7 +193,6 @@ pub(super) fn pod(cluster: &mut Cluster, directory: &mut Directory, raw: &RawPod
         admission,
     }
     .read(&cluster.catalog);
-    spec.node_name = Name::EMPTY;
     let owner = match meta.controller() {
         None => Owner::None,
         Some(reference) => directory.owner_of_pod(cluster, meta.namespace, reference),
@@ -202,6 +201,17 @@ pub(super) fn pod(cluster: &mut Cluster, directory: &mut Directory, raw: &RawPod
     let mut node = |name: Name| (!name.is_empty()).then(|| directory.node(cluster, name));
     let (pinned, at, nominated): (Option<NodeId>, _, _) =
         (pinned.and_then(&mut node), node(raw.spec.node_name), node(raw.status.nominated_node_name));
+    // Where the scheduler has put a pod is no part of its template; a node that is written in the template is.
+    spec.node_name = match owner {
+        Owner::Workload(owner) => {
+            let template = cluster.workload(owner).template.map(|template| cluster.catalog.spec(template).node_name);
+            template.filter(|node| *node == raw.spec.node_name).unwrap_or_default()
+        }
+        Owner::None | Owner::Missing { .. } | Owner::Node => Name::EMPTY,
+    };
+    if let (Owner::Workload(owner), Some(node)) = (owner, at) {
+        drop_topology_labels(cluster, directory, &mut spec, owner, node);
+    }
     let spec = cluster.intern_spec(spec);
     let status = &raw.status;
     let ready = condition(&status.conditions, "Ready");
@@ -275,4 +285,18 @@ fn unpin(spec: &mut PodSpec) -> Option<Name> {
         spec.node_affinity = None;
     }
     Some(node)
+}
+
+/// Zone and region, which the API server copies from the node to a pod's labels when the pod is bound (admission plugin
+/// PodTopologyLabels). They are left out, since they are not of the template and every pod of it would be another kind; unless a
+/// budget or Service selects by them.
+fn drop_topology_labels(cluster: &Cluster, directory: &Directory, spec: &mut PodSpec, owner: WorkloadId, node: NodeId) {
+    let template = cluster.workload(owner).template.map(|template| &cluster.catalog.spec(template).labels);
+    for &key in &directory.unselected_topology {
+        let Some(value) = spec.labels.get(key) else { continue };
+        let of_template = template.is_some_and(|labels| labels.get(key).is_some());
+        if !of_template && cluster.node(node).info.labels.get(key) == Some(value) {
+            spec.labels = spec.labels.iter().filter(|pair| pair.0 != key).collect();
+        }
+    }
 }

@@ -136,8 +136,7 @@ impl Source<'_> {
             priority,
             priority_class: spec.priority_class_name,
             never_preempts,
-            // Of a pod it is where the scheduler has put it, which is no part of its template.
-            node_name: if new { spec.node_name } else { Name::EMPTY },
+            node_name: spec.node_name,
             scheduler_name: if spec.scheduler_name == "default-scheduler" { Name::EMPTY } else { spec.scheduler_name },
             gated: !spec.scheduling_gates.is_empty(),
             grace_seconds: spec.grace_seconds(),

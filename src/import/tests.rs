@@ -29,6 +29,10 @@ fn assert_counts(cluster: &Cluster, objects: &Value, name: &Path) {
     let workloads = ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicationController"];
     let found = |kind: &str| cluster.workloads().filter(|(_, one)| one.key.kind == kind).count();
     for kind in workloads {
+        if kind == "ReplicationController" && count(objects, kind) == 0 {
+            // Not recorded: it is taken from its pods.
+            continue;
+        }
         assert_eq!(found(kind), count(objects, kind), "{kind} of {}", name.display());
     }
     assert_eq!(cluster.pods().len(), count(objects, "Pod"), "{}", name.display());
