@@ -10,6 +10,7 @@
 //!                                                └ upgrade::decide(goal, cluster, now)
 //! ```
 
+pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod conform;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `cmsim` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cmsim::cli::main()
+}

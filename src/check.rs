@@ -1,0 +1,100 @@
+//! The main job: findings before anything moves and a forecast of the whole run, put together into one verdict.
+
+use crate::cluster::{Cluster, ObjectKey, Owner};
+use crate::explore::Setup;
+use crate::forecast::{self, Forecast, Verdict};
+use crate::judge::Limits;
+use crate::preflight::{self, Finding, Ignore, Severity};
+use crate::upgrade::Goal;
+
+/// How thoroughly to look, and what to leave out.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Number of walks, at least 1.
+    pub walks: usize,
+    /// Seed of the first walk; walk k has seed + k.
+    pub seed: u64,
+    /// Findings that the operator does not want to see.
+    pub ignore: Ignore,
+}
+
+/// What `check` found.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// Worst of all walks and findings.
+    pub verdict: Verdict,
+    /// Findings, the worst first.
+    pub findings: Vec<Finding>,
+    /// How many findings were left out on request.
+    pub ignored: usize,
+    /// What the walks say.
+    pub forecast: Forecast,
+    /// What the model does not cover on this cluster.
+    pub not_modelled: Vec<String>,
+}
+
+/// Looks at a cluster and walks through its upgrade. `done` is told after each walk.
+pub fn check(setup: &Setup, options: &Options, done: &(dyn Fn() + Sync)) -> Checked {
+    let found = preflight::run(&setup.goal, &setup.cluster);
+    let all = found.len();
+    let mut findings: Vec<Finding> = found.into_iter().filter(|finding| !options.ignore.covers(finding)).collect();
+    let ignored = all - findings.len();
+    let forecast = forecast::forecast(setup, &limits(&setup.goal), options.seed, options.walks, done);
+    for finding in &mut findings {
+        finding.step = step(&setup.cluster, &forecast, &finding.object);
+    }
+    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.code, finding.object));
+    let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
+    let verdict = if refused { forecast.verdict.max(Verdict::Blocked) } else { forecast.verdict };
+    let not_modelled = not_modelled(&setup.cluster);
+    Checked { verdict, findings, ignored, forecast, not_modelled }
+}
+
+/// What the judge must know of a goal.
+pub fn limits(goal: &Goal) -> Limits {
+    Limits {
+        nodes_at_once: goal.nodes_at_once,
+        floors: goal.floors.clone(),
+        backup: goal.backup,
+        lock: goal.lock,
+        routing: goal.routing,
+        ..Limits::default()
+    }
+}
+
+/// Where in the run an object is met first: the turn of the first node that carries a pod of it.
+fn step(cluster: &Cluster, forecast: &Forecast, object: &ObjectKey) -> Option<String> {
+    let concerned = |node: &crate::forecast::NodeForecast| {
+        if object.kind == "Node" {
+            return object.name == node.name;
+        }
+        let Some(id) = cluster.find_node(node.name) else { return false };
+        cluster.pods_of_node(id).iter().any(|&pod| {
+            cluster.pod_key(pod) == *object
+                || cluster.top_of_pod(pod).is_some_and(|workload| cluster.workload(workload).key == *object)
+                || matches!(cluster.pod(pod).owner, Owner::Workload(owner) if cluster.workload(owner).key == *object)
+                || cluster.budgets_of_pod(pod).iter().any(|&budget| cluster.budget_key(budget) == *object)
+                || cluster.services_of_pod(pod).iter().any(|&service| cluster.service_key(service) == *object)
+        })
+    };
+    let total = forecast.nodes.iter().filter(|node| node.order > 0).count();
+    let node = forecast.nodes.iter().find(|node| node.order > 0 && concerned(node))?;
+    Some(format!("turn of node {} ({} of {total})", node.name, node.order))
+}
+
+/// What the input uses and the model does not cover, and what the model leaves out altogether where it could matter here.
+fn not_modelled(cluster: &Cluster) -> Vec<String> {
+    let mut all: Vec<String> =
+        cluster.catalog.input.not_modelled.iter().map(|(object, what)| format!("{object}: {what}")).collect();
+    all.sort();
+    all.dedup();
+    if let Some(version) = cluster.api_server
+        && !(36..=37).contains(&version.minor)
+    {
+        all.push(format!(
+            "control plane {version}: the model was compared with recordings of v1.36 and v1.37 only; other versions follow \
+             the documented differences"
+        ));
+    }
+    all
+}

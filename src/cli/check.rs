@@ -1,0 +1,119 @@
+//! `cmsim check`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::check::{Options, check};
+use crate::explore::Setup;
+use crate::forecast::Verdict;
+use crate::preflight::Ignore;
+use crate::report::{self, json::CheckResult, text::Detail};
+
+use super::input::{self, GoalArgs, Source, Walks};
+use super::output::{self, Format};
+use super::{NO, OK};
+
+/// Tell whether the upgrade, node by node, stays non-disruptive; if not, what breaks, when, why, and what to change
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  kubectl get nodes,pods,namespaces,deployments,replicasets,statefulsets,daemonsets,jobs,cronjobs,\\
+replicationcontrollers,poddisruptionbudgets,services,endpointslices,pv,pvc,storageclasses,priorityclasses,\\
+horizontalpodautoscalers,resourcequotas,validatingwebhookconfigurations,mutatingwebhookconfigurations \\
+    -A -o yaml > cluster.yaml
+  cmsim check -f cluster.yaml --to v1.37.0
+  kubectl get nodes,pods,deployments,replicasets,pdb,svc -A -o json | cmsim check -f - --to v1.37.0
+  cmsim check -f cluster.yaml --to v1.37.0 --pacing budgets -o json | jq .verdict
+
+Exit codes: 0 non-disruptive, 1 disruptive or blocked, 2 could not run (bad input, wrong usage).")]
+pub struct Args {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    goal: GoalArgs,
+    #[command(flatten)]
+    walks: Walks,
+    /// Leave a finding out: CODE, or CODE=object (namespace/Kind/name)
+    #[arg(long = "ignore", value_name = "CODE[=OBJECT]")]
+    ignore: Vec<String>,
+    /// File of findings to leave out
+    #[arg(long, value_name = "FILE")]
+    ignore_file: Option<PathBuf>,
+    /// Show workloads and Services that keep all they have, too
+    #[arg(long)]
+    all: bool,
+    /// Write what happens in the worst run to this file, as JSON Lines
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// How the result is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Reads, walks, prints.
+pub fn run(args: &Args) -> anyhow::Result<u8> {
+    let ignore = ignore(args)?;
+    let setup = input::setup(&args.source, &args.goal)?;
+    let options = Options { walks: args.walks.walks as usize, seed: args.walks.seed, ignore };
+    let bar = output::progress(options.walks as u64, "simulating");
+    let checked = check(&setup, &options, &|| bar.inc(1));
+    bar.finish_and_clear();
+    let worst = checked.forecast.worst_seed;
+    match args.output {
+        Format::Json => output::json(&CheckResult::new(&checked, &setup.cluster.catalog.input))?,
+        Format::Text => {
+            let replay = replay(args, worst);
+            let detail = Detail { width: output::width(), all: args.all };
+            output::text(&report::text::check(&checked, &setup.cluster, &replay, detail))?;
+        }
+    }
+    if let Some(file) = &args.trace {
+        write_trace(&setup, worst, file)?;
+    }
+    Ok(if checked.verdict == Verdict::NonDisruptive { OK } else { NO })
+}
+
+fn ignore(args: &Args) -> anyhow::Result<Ignore> {
+    let mut ignore = Ignore::default();
+    for text in &args.ignore {
+        ignore.add(text).with_context(|| format!("--ignore {text}"))?;
+    }
+    if let Some(file) = &args.ignore_file {
+        let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        ignore.add_file(&text).with_context(|| format!("in {}", file.display()))?;
+    }
+    Ok(ignore)
+}
+
+/// The command line that runs the worst walk alone: the same one with its seed.
+fn replay(args: &Args, seed: u64) -> String {
+    let mut words = vec!["cmsim check".to_owned(), args.source.arguments()];
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    let own = ["-f", "--filename", "--hosts", "--walks", "--seed", "--trace", "-o", "--output"];
+    let mut skip_value = false;
+    for word in given.iter().skip_while(|word| *word != "check").skip(1) {
+        if std::mem::take(&mut skip_value) {
+            continue;
+        }
+        match own.iter().find(|flag| word.starts_with(*flag)) {
+            Some(flag) => skip_value = word == flag,
+            None => words.push(word.clone()),
+        }
+    }
+    words.push(format!("--walks 1 --seed {seed} --trace run.jsonl"));
+    words.join(" ")
+}
+
+/// Walks the worst run again and writes what happens.
+fn write_trace(setup: &Setup, seed: u64, file: &PathBuf) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let open = std::fs::File::create(file).with_context(|| format!("writing {}", file.display()))?;
+    let mut out = std::io::BufWriter::new(open);
+    let mut written = writeln!(out, "{}", crate::trace::header());
+    crate::explore::walk(setup, seed, &mut |record, world| {
+        if written.is_ok() {
+            written = writeln!(out, "{}", crate::trace::line(record, &world.cluster, setup.start));
+        }
+    });
+    written.and_then(|()| out.flush()).with_context(|| format!("writing {}", file.display()))
+}

@@ -1,0 +1,324 @@
+//! The result of a check for people: the verdict first, then what to do, then the details.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, Table, presets};
+
+use crate::check::Checked;
+use crate::cluster::{Cluster, Millis, Name, NodeOutcome};
+use crate::forecast::{Availability, Broken, Forecast, NodeForecast, Verdict, quantile};
+use crate::judge::About;
+use crate::preflight::{Finding, Severity};
+
+use super::json::{loads, median_load, outcome};
+use super::{bytes, cores, duration};
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+const GREEN: Style = AnsiColor::Green.on_default().bold();
+
+/// How much to show.
+#[derive(Clone, Copy, Debug)]
+pub struct Detail {
+    /// Columns of the terminal; `None`: lines are not wrapped.
+    pub width: Option<u16>,
+    /// Show workloads and Services that never fall below where they started, too.
+    pub all: bool,
+}
+
+/// The result of a check. `replay` is the command that shows the worst walk.
+pub fn check(checked: &Checked, cluster: &Cluster, replay: &str, detail: Detail) -> String {
+    let mut out = String::new();
+    headline(&mut out, checked, cluster);
+    what_to_do(&mut out, checked);
+    let forecast = &checked.forecast;
+    availability(&mut out, "Workloads", &forecast.workloads, detail);
+    availability(&mut out, "Services", &forecast.services, detail);
+    nodes(&mut out, forecast, detail);
+    placement(&mut out, forecast, detail);
+    notes(&mut out, checked, cluster);
+    evidence(&mut out, checked, replay);
+    out
+}
+
+fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// A table without frame, fitted to the width.
+pub fn table(head: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(head.to_vec()).add_rows(rows);
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    let lines = table.to_string();
+    lines.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+fn headline(out: &mut String, checked: &Checked, cluster: &Cluster) {
+    let forecast = &checked.forecast;
+    let (word, style) = match checked.verdict {
+        Verdict::NonDisruptive => ("NON-DISRUPTIVE", GREEN),
+        Verdict::Blocked => ("BLOCKED", RED),
+        Verdict::Disruptive => ("DISRUPTIVE", RED),
+    };
+    let why = match checked.verdict {
+        Verdict::NonDisruptive => "the upgrade finishes and nothing falls under its floor".to_owned(),
+        Verdict::Blocked if forecast.completes => "the upgrade must not be started as things stand".to_owned(),
+        Verdict::Blocked => "the upgrade would not finish".to_owned(),
+        Verdict::Disruptive if forecast.completes => "the upgrade finishes, but interrupts applications".to_owned(),
+        Verdict::Disruptive => "the upgrade interrupts applications and does not finish".to_owned(),
+    };
+    let _ = writeln!(out, "{}  {why}", paint(style, word));
+    let nodes = forecast.nodes.len();
+    let pods = forecast.movable_pods;
+    let version = cluster.api_server.map_or("unknown version".to_owned(), |version| version.to_string());
+    let length = quantile(&forecast.lengths, 0.5).map_or(String::new(), |median| {
+        let p95 = quantile(&forecast.lengths, 0.95).unwrap_or(median);
+        format!(", about {} (95 % within {})", duration(median), duration(p95))
+    });
+    let _ = writeln!(out, "{nodes} nodes, {pods} pods to move, control plane {version}{length}");
+    let requests: Vec<String> = forecast
+        .services
+        .iter()
+        .filter(|service| service.at_risk_millis > 0)
+        .map(|service| format!("{} {:.1}s", service.key, Millis(service.at_risk_millis).as_secs_f64()))
+        .collect();
+    if !requests.is_empty() {
+        let _ = writeln!(
+            out,
+            "Requests at risk while floors hold (pods end before every proxy has dropped them): {}",
+            some(&requests, 4)
+        );
+    }
+    let degraded: Vec<String> = forecast
+        .workloads
+        .iter()
+        .chain(&forecast.services)
+        .filter(|item| item.degraded_before)
+        .map(|item| format!("{} ({} of {})", item.key, item.ready, item.floor.unwrap_or(0)))
+        .collect();
+    if !degraded.is_empty() {
+        let _ = writeln!(out, "Degraded before the start: {}", some(&degraded, 4));
+    }
+}
+
+/// The first few, and how many more there are.
+fn some(items: &[String], most: usize) -> String {
+    let shown = items.iter().take(most).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match items.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} ... ({more} more)"),
+    }
+}
+
+fn what_to_do(out: &mut String, checked: &Checked) {
+    let forecast = &checked.forecast;
+    let mut number = 0;
+    let mut item = |out: &mut String, style: Style, code: &str, title: &str, lines: &[String]| {
+        number += 1;
+        let _ = writeln!(out, "{number:>3}. {} {}", paint(style, code), title);
+        for line in lines {
+            let _ = writeln!(out, "     {line}");
+        }
+    };
+    let errors = checked.findings.iter().filter(|finding| finding.severity == Severity::Error);
+    let warnings = checked.findings.iter().filter(|finding| finding.severity == Severity::Warning);
+    let errors: Vec<&Finding> = errors.collect();
+    let warnings: Vec<&Finding> = warnings.collect();
+    if errors.is_empty() && warnings.is_empty() && forecast.broken.is_empty() && forecast.reasons.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{}", paint(BOLD, "What to do"));
+    for finding in errors {
+        item(out, RED, finding.code, &format!("{}: {}", finding.object, finding.message), &fix_lines(finding));
+    }
+    for node in forecast.nodes.iter().filter(|node| !node.blocked_pods.is_empty()) {
+        let pods = node.blocked_pods.iter().map(|(pod, reason)| format!("{pod}: {reason}"));
+        let mut lines: Vec<String> = pods.take(5).collect();
+        if node.blocked_pods.len() > 5 {
+            lines.push(format!("... ({} more)", node.blocked_pods.len() - 5));
+        }
+        let walks = forecast.walks;
+        let title = format!("Node/{} cannot be drained ({} of {walks} walks)", node.name, node.blocked);
+        item(out, RED, "blocked", &title, &lines);
+    }
+    if forecast.nodes.iter().all(|node| node.blocked_pods.is_empty()) {
+        for reason in forecast.reasons.iter().take(3) {
+            item(out, RED, "stopped", reason, &[]);
+        }
+    }
+    for broken in &forecast.broken {
+        item(out, RED, broken.violation.code, &broken_title(broken, forecast), &rule_lines(broken));
+    }
+    for finding in warnings.iter().take(15) {
+        item(out, YELLOW, finding.code, &format!("{}: {}", finding.object, finding.message), &fix_lines(finding));
+    }
+    if warnings.len() > 15 {
+        let _ = writeln!(out, "     ... ({} more warnings; -o json lists them all)", warnings.len() - 15);
+    }
+}
+
+fn fix_lines(finding: &Finding) -> Vec<String> {
+    let mut lines = vec![format!("-> {}", finding.fix)];
+    if let Some(step) = &finding.step {
+        lines.insert(0, format!("bites at: {step}"));
+    }
+    lines
+}
+
+fn broken_title(broken: &Broken, forecast: &Forecast) -> String {
+    let violation = &broken.violation;
+    let turn = broken.node.map(|node| format!(" on the turn of Node/{node}")).unwrap_or_default();
+    let since = duration(violation.at - forecast.start);
+    format!(
+        "{}: {} ({since} after the start{turn}; {} of {} walks)",
+        violation.object, violation.message, broken.walks, forecast.walks
+    )
+}
+
+fn rule_lines(broken: &Broken) -> Vec<String> {
+    let about: Option<About> = crate::judge::abouts().into_iter().find(|about| about.code == broken.violation.code);
+    about.map(|about| format!("-> {}", about.fix)).into_iter().collect()
+}
+
+fn place(at: Option<(Millis, Option<Name>)>) -> String {
+    match at {
+        None => "-".to_owned(),
+        Some((length, Some(node))) => format!("{} ({node})", duration(length)),
+        Some((length, None)) => duration(length),
+    }
+}
+
+fn availability(out: &mut String, title: &str, items: &[Availability], detail: Detail) {
+    let services = title == "Services";
+    let dips = |item: &&Availability| detail.all || item.lowest < item.ready || item.degraded_before || item.at_risk_millis > 0;
+    let shown: Vec<&Availability> = items.iter().filter(dips).collect();
+    if items.is_empty() {
+        return;
+    }
+    let rest = items.len() - shown.len();
+    let _ = writeln!(out, "\n{}", paint(BOLD, title));
+    let mut head = vec!["", "READY", "FLOOR", "LOWEST", "AT"];
+    if services {
+        head.extend(["EVICTIONS", "REQUESTS AT RISK"]);
+    }
+    let rows = shown.iter().map(|item| {
+        let broken = item.floor.is_some_and(|floor| item.lowest < floor.min(item.ready));
+        let lowest = if broken { format!("{} !", item.lowest) } else { item.lowest.to_string() };
+        let floor = item.floor.map_or("-".to_owned(), |floor| floor.to_string());
+        let mut row = vec![item.key.to_string(), item.ready.to_string(), floor, lowest, place(item.at)];
+        if services {
+            row.push(item.evictions.to_string());
+            row.push(format!("{:.1}s", Millis(item.at_risk_millis).as_secs_f64()));
+        }
+        row
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    if !rows.is_empty() {
+        out.push_str(&table(&head, rows, detail.width));
+    }
+    if rest > 0 {
+        let _ = writeln!(out, "{}", paint(DIM, &format!(" {rest} more keep all they have (--all shows them)")));
+    }
+}
+
+fn nodes(out: &mut String, forecast: &Forecast, detail: Detail) {
+    let _ = writeln!(out, "\n{}", paint(BOLD, "Nodes, in the order of their turns"));
+    let rows = forecast.nodes.iter().map(|node| {
+        let order = if node.order == 0 { "-".to_owned() } else { node.order.to_string() };
+        let took = quantile(&node.lengths, 0.5).map_or("-".to_owned(), duration);
+        let p95 = quantile(&node.lengths, 0.95).map_or("-".to_owned(), duration);
+        let after = median_load(node).pods;
+        let moved = format!("{} -> {after}", node.before.pods);
+        vec![order, node.name.to_string(), outcome(node, forecast.walks).to_owned(), took, p95, moved, unplaced(node)]
+    });
+    out.push_str(&table(
+        &["TURN", "NODE", "OUTCOME", "MEDIAN", "P95", "PODS", "NO ROOM FOR WHILE IT IS OUT"],
+        rows.collect(),
+        detail.width,
+    ));
+}
+
+fn unplaced(node: &NodeForecast) -> String {
+    let names: Vec<String> = node.unplaced.keys().map(ToString::to_string).collect();
+    if names.is_empty() { "-".to_owned() } else { some(&names, 2) }
+}
+
+fn placement(out: &mut String, forecast: &Forecast, detail: Detail) {
+    let (before, after) = loads(forecast);
+    let spread = |loads: &[(Name, crate::forecast::Load)], amount: fn(&crate::forecast::Load) -> i64| {
+        crate::forecast::Skew::of(&loads.iter().map(|(_, load)| amount(load)).collect::<Vec<_>>())
+    };
+    let row = |what: &str, amount: fn(&crate::forecast::Load) -> i64, show: fn(i64) -> String| {
+        let (then, now) = (spread(&before, amount), spread(&after, amount));
+        let range = |skew: crate::forecast::Skew| format!("{} .. {}", show(skew.min), show(skew.max));
+        vec![what.to_owned(), range(then), range(now)]
+    };
+    let _ = writeln!(out, "\n{}", paint(BOLD, "Placement, least .. most on a node"));
+    let rows = vec![
+        row("pods", |load| load.pods, |count| count.to_string()),
+        row("cpu requested", |load| load.milli_cpu, cores),
+        row("memory requested", |load| load.memory, bytes),
+    ];
+    out.push_str(&table(&["", "BEFORE", "AFTER (MEDIAN)"], rows, detail.width));
+    let total = quantile(&forecast.evictions, 0.5).unwrap_or(0);
+    let per_pod = f64::from(total) / forecast.movable_pods.max(1) as f64;
+    let _ = writeln!(out, " {total} evictions, {per_pod:.2} for each pod that can move");
+    if !forecast.pending.is_empty() {
+        let pending: Vec<String> = forecast.pending.iter().map(ToString::to_string).collect();
+        let _ = writeln!(out, " without a node at the end: {}", some(&pending, 4));
+    }
+}
+
+fn notes(out: &mut String, checked: &Checked, cluster: &Cluster) {
+    let input = &cluster.catalog.input;
+    let infos = checked.findings.iter().filter(|finding| finding.severity == Severity::Info);
+    let mut lines: Vec<String> =
+        infos.map(|finding| format!("{} {}: {}", finding.code, finding.object, finding.message)).collect();
+    lines.extend(input.missing.iter().map(|(kind, assumed)| format!("no {kind} in the input: {assumed}")));
+    lines.extend(input.remarks.iter().cloned());
+    if !input.unknown.is_empty() {
+        let kinds: Vec<String> = input.unknown.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        lines.push(format!("passed over: {}", kinds.join(", ")));
+    }
+    lines.extend(checked.not_modelled.iter().map(|what| format!("not modelled: {what}")));
+    if checked.ignored > 0 {
+        lines.push(format!("{} findings ignored on request", checked.ignored));
+    }
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{}", paint(BOLD, "Notes"));
+    for line in lines {
+        let _ = writeln!(out, " {line}");
+    }
+}
+
+fn evidence(out: &mut String, checked: &Checked, replay: &str) {
+    let forecast = &checked.forecast;
+    let walks = forecast.walks;
+    let _ = writeln!(out, "\n{}", paint(BOLD, "Evidence"));
+    let bound = 100.0 * (1.0 - 0.05_f64.powf(1.0 / walks as f64));
+    let _ = writeln!(
+        out,
+        " estimate from {walks} simulated runs, seeds {} to {}; what happens in more than {bound:.1} % of runs would have shown \
+         (95 % certain)",
+        forecast.seed,
+        forecast.seed.wrapping_add(walks as u64 - 1)
+    );
+    let _ = writeln!(out, " worst run again: {replay}");
+}
+
+/// The word for a node's outcome in one walk.
+pub fn node_outcome(outcome: Option<NodeOutcome>) -> &'static str {
+    match outcome {
+        Some(NodeOutcome::Done) => "upgraded",
+        Some(NodeOutcome::Blocked) => "blocked",
+        None => "unfinished",
+    }
+}
