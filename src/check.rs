@@ -1,11 +1,11 @@
 //! The main job: findings before anything moves and a forecast of the whole run, put together into one verdict.
 
-use crate::cluster::{Cluster, ObjectKey, Owner};
+use crate::cluster::{Cluster, Node, ObjectKey, Owner};
 use crate::explore::Setup;
 use crate::forecast::{self, Forecast, Verdict};
 use crate::judge::Limits;
 use crate::preflight::{self, Finding, Ignore, Severity};
-use crate::upgrade::Goal;
+use crate::upgrade::{Goal, OnBlocked};
 
 /// How thoroughly to look, and what to leave out.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub fn check(setup: &Setup, options: &Options, done: &(dyn Fn() + Sync)) -> Chec
     let all = found.len();
     let mut findings: Vec<Finding> = found.into_iter().filter(|finding| !options.ignore.covers(finding)).collect();
     let ignored = all - findings.len();
-    let forecast = forecast::forecast(setup, &limits(&setup.goal), options.seed, options.walks, done);
+    let forecast = forecast::forecast(setup, &limits(&setup.goal, &setup.cluster), options.seed, options.walks, done);
     for finding in &mut findings {
         finding.step = step(&setup.cluster, &forecast, &finding.object);
     }
@@ -50,15 +50,27 @@ pub fn check(setup: &Setup, options: &Options, done: &(dyn Fn() + Sync)) -> Chec
     Checked { verdict, findings, ignored, forecast, not_modelled }
 }
 
-/// What the judge must know of a goal.
-pub fn limits(goal: &Goal) -> Limits {
+/// What the judge must know of a goal on a cluster.
+pub fn limits(goal: &Goal, cluster: &Cluster) -> Limits {
+    let meant = |node: &Node| {
+        !node.gone && (goal.only.is_empty() || goal.only.contains(&node.name())) && !goal.skip.contains(&node.name())
+    };
     Limits {
         nodes_at_once: goal.nodes_at_once,
-        floors: goal.floors.clone(),
+        floors: goal.floors.iter().filter_map(|(object, floor)| Some((object.parse().ok()?, *floor))).collect(),
         backup: goal.backup,
         lock: goal.lock,
         routing: goal.routing,
-        ..Limits::default()
+        to: Some(goal.to),
+        nodes: cluster.nodes().filter(|(_, node)| meant(node)).map(|(id, _)| id).collect(),
+        max_nodes: goal.max_nodes,
+        past_budgets: goal.disable_eviction,
+        grace_seconds: goal.grace_period,
+        unmanaged: goal.force,
+        empty_dirs: goal.delete_emptydir_data,
+        leave_pods: goal.on_blocked == OnBlocked::Continue,
+        skip_terminating: goal.skip_wait_for_delete,
+        retry: goal.retry,
     }
 }
 

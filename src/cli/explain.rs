@@ -31,7 +31,8 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
                 bail!("no finding or rule has the code {code:?}; `cmsim explain` lists all codes");
             };
             let About { code, name, what, why, example, fix } = about;
-            let _ = writeln!(out, "{code} {name}\n\nWhat:    {what}\nWhy:     {why}\nExample: {example}\nWay out: {fix}");
+            let _ =
+                writeln!(out, "{code} {name}\n\nWhat:    {what}\nWhy:     {why}\nExample: {example}\nWay out: {fix}");
         }
     }
     output::text(&out)?;

@@ -198,7 +198,9 @@ fn known_objects(goal: &Goal, cluster: &Cluster) -> anyhow::Result<()> {
     };
     for object in goal.floors.keys().chain(accepted.into_iter().flatten()) {
         if !known.contains(object) {
-            bail!("{object:?} (a floor or accepted disruption) is no workload or Service of the input; objects are written namespace/Kind/name");
+            bail!(
+                "{object:?} (a floor or accepted disruption) is no workload or Service of the input; objects are written namespace/Kind/name"
+            );
         }
     }
     Ok(())
@@ -220,7 +222,9 @@ pub struct Walks {
 pub fn setup(source: &Source, goal: &GoalArgs) -> anyhow::Result<Setup> {
     let cluster = source.read()?;
     if cluster.nodes().len() == 0 {
-        bail!("the input holds no Node: there is nothing to upgrade; include nodes in `kubectl get nodes,pods,... -A -o yaml`");
+        bail!(
+            "the input holds no Node: there is nothing to upgrade; include nodes in `kubectl get nodes,pods,... -A -o yaml`"
+        );
     }
     let goal = goal.goal(&cluster)?;
     Ok(Setup::new(cluster, goal, crate::upgrade::decide))

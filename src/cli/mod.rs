@@ -23,7 +23,9 @@ pub const COULD_NOT_RUN: u8 = 2;
 /// by the same engine that performs it.
 #[derive(Parser)]
 #[command(name = "cmsim", version, propagate_version = true, max_term_width = 120)]
-#[command(after_help = "Exit codes: 0 non-disruptive / all passed, 1 disruptive or blocked / something failed, 2 could not run.")]
+#[command(
+    after_help = "Exit codes: 0 non-disruptive / all passed, 1 disruptive or blocked / something failed, 2 could not run."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

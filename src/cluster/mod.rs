@@ -48,7 +48,7 @@ pub use time::{Millis, Time};
 pub use version::{Version, VersionError};
 pub use volume::{Access, Claim, PersistentVolume, StorageCapacity, StorageClass};
 pub use workload::{
-    ClaimTemplate, CronJob, DaemonSet, Deployment, Detail, FailureAction, FailureRule, Job, JobEnd, ObjectKey,
+    ClaimTemplate, CronJob, DaemonSet, Deployment, Detail, FailureAction, FailureRule, Job, JobEnd, ObjectKey, ObjectKeyError,
     ReplicaSet, StatefulSet, Workload,
 };
 

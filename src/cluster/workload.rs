@@ -1,6 +1,7 @@
 //! Everything that owns pods: the controllers that the model plays, and owners it can only name.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -45,15 +46,27 @@ impl Serialize for ObjectKey {
     }
 }
 
-impl<'de> Deserialize<'de> for ObjectKey {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+/// Why a text names no object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not namespace/Kind/name or Kind/name")]
+pub struct ObjectKeyError(String);
+
+impl FromStr for ObjectKey {
+    type Err = ObjectKeyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parts: Vec<&str> = text.split('/').collect();
         match parts[..] {
             [kind, name] => Ok(ObjectKey::cluster_wide(kind, name.into())),
             [namespace, kind, name] => Ok(ObjectKey::new(namespace.into(), kind, name.into())),
-            _ => Err(serde::de::Error::custom(format!("{text:?} is not namespace/Kind/name or Kind/name"))),
+            _ => Err(ObjectKeyError(text.to_owned())),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

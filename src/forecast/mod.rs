@@ -162,7 +162,8 @@ fn fold(setup: &Setup, limits: &Limits, seed: u64, observed: &[Observed]) -> For
     lengths.sort_unstable();
     evictions.sort_unstable();
     let verdict = observed.iter().map(verdict_of).max().unwrap_or(Verdict::NonDisruptive);
-    let worst = observed.iter().max_by_key(|walk| (verdict_of(walk), walk.violations.len(), std::cmp::Reverse(walk.seed)));
+    let worst =
+        observed.iter().max_by_key(|walk| (verdict_of(walk), walk.violations.len(), std::cmp::Reverse(walk.seed)));
     let stopped = observed.iter().find(|walk| !walk.reasons.is_empty());
     Forecast {
         walks: observed.len(),

@@ -95,9 +95,5 @@ impl Skew {
 
 /// Loads of all nodes that are there, by name in the order of their ids.
 pub fn loads(cluster: &Cluster) -> Vec<(Name, Load)> {
-    cluster
-        .nodes()
-        .filter(|(_, node)| !node.gone)
-        .map(|(id, node)| (node.name(), Load::of_node(cluster, id)))
-        .collect()
+    cluster.nodes().filter(|(_, node)| !node.gone).map(|(id, node)| (node.name(), Load::of_node(cluster, id))).collect()
 }

@@ -84,7 +84,8 @@ pub fn observe(setup: &Setup, limits: &Limits, seed: u64) -> Observed {
     let mut nodes = watch.nodes;
     blocked::name_what_stopped(world, &walk.end, &mut nodes);
     let pods = world.cluster.pods();
-    let pending = pods.filter(|(_, pod)| pod.is_active() && pod.node.is_none()).map(|(id, _)| world.cluster.pod_key(id));
+    let pending =
+        pods.filter(|(_, pod)| pod.is_active() && pod.node.is_none()).map(|(id, _)| world.cluster.pod_key(id));
     Observed {
         seed,
         length: ended - setup.start,

@@ -1,10 +1,14 @@
 //! Findings before anything moves, a file each.
 
+mod ignore;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Cluster, ObjectKey};
 use crate::judge::About;
 use crate::upgrade::Goal;
+
+pub use ignore::{Ignore, IgnoreError};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -41,4 +45,21 @@ pub struct Check {
     pub about: About,
     /// What it finds.
     pub run: fn(&Goal, &Cluster) -> Vec<Finding>,
+}
+
+/// Every rule, in the order of their codes.
+pub fn all() -> &'static [Check] {
+    &[]
+}
+
+/// What the rules find, in the order of codes and objects.
+pub fn run(goal: &Goal, cluster: &Cluster) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = all().iter().flat_map(|check| (check.run)(goal, cluster)).collect();
+    findings.sort();
+    findings
+}
+
+/// Texts of all rules, for `cmsim explain`.
+pub fn abouts() -> Vec<About> {
+    all().iter().map(|check| check.about).collect()
 }

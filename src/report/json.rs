@@ -264,7 +264,11 @@ impl<'a> CheckResult<'a> {
             placement: Placement { before: Picture::of(&before), after: Picture::of(&after) },
             evictions: Evictions { total, per_pod: rounded(f64::from(total) / forecast.movable_pods.max(1) as f64) },
             input: Input {
-                missing: input.missing.iter().map(|(kind, assumed)| format!("no {kind} in the input: {assumed}")).collect(),
+                missing: input
+                    .missing
+                    .iter()
+                    .map(|(kind, assumed)| format!("no {kind} in the input: {assumed}"))
+                    .collect(),
                 remarks: input.remarks.clone(),
                 unknown: input.unknown.clone(),
             },

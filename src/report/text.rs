@@ -196,7 +196,9 @@ fn place(at: Option<(Millis, Option<Name>)>) -> String {
 
 fn availability(out: &mut String, title: &str, items: &[Availability], detail: Detail) {
     let services = title == "Services";
-    let dips = |item: &&Availability| detail.all || item.lowest < item.ready || item.degraded_before || item.at_risk_millis > 0;
+    let dips = |item: &&Availability| {
+        detail.all || item.lowest < item.ready || item.degraded_before || item.at_risk_millis > 0
+    };
     let shown: Vec<&Availability> = items.iter().filter(dips).collect();
     if items.is_empty() {
         return;
