@@ -109,10 +109,10 @@ fn write_trace(setup: &Setup, seed: u64, file: &PathBuf) -> anyhow::Result<()> {
     use std::io::Write as _;
     let open = std::fs::File::create(file).with_context(|| format!("writing {}", file.display()))?;
     let mut out = std::io::BufWriter::new(open);
-    let mut written = writeln!(out, "{}", crate::trace::header());
+    let mut written = writeln!(out, "{}", crate::trace::Header::new(setup.start, Some(seed)).to_json());
     crate::explore::walk(setup, seed, &mut |record, world| {
         if written.is_ok() {
-            written = writeln!(out, "{}", crate::trace::line(record, &world.cluster, setup.start));
+            written = writeln!(out, "{}", crate::trace::Line::new(record, setup.start, &world.cluster).to_json());
         }
     });
     written.and_then(|()| out.flush()).with_context(|| format!("writing {}", file.display()))

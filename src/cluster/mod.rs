@@ -48,8 +48,8 @@ pub use time::{Millis, Time};
 pub use version::{Version, VersionError};
 pub use volume::{Access, Claim, PersistentVolume, StorageCapacity, StorageClass};
 pub use workload::{
-    ClaimTemplate, CronJob, DaemonSet, Deployment, Detail, FailureAction, FailureRule, Job, JobEnd, ObjectKey, ObjectKeyError,
-    ReplicaSet, StatefulSet, Workload,
+    ClaimTemplate, CronJob, DaemonSet, Deployment, Detail, FailureAction, FailureRule, Job, JobEnd, ObjectKey,
+    ObjectKeyError, ReplicaSet, StatefulSet, Workload,
 };
 
 /// All that is known of a cluster at one instant.

@@ -19,6 +19,7 @@ mod container;
 mod directory;
 mod error;
 mod job;
+mod load;
 mod node;
 mod node_service;
 mod object;
@@ -36,6 +37,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use error::{Errors, Problem, Source};
+pub use load::{hosts, load};
 pub use pod_spec::Admission;
 
 use crate::cluster::{Cluster, Name, ObjectKey, Version};
