@@ -87,7 +87,18 @@ impl Hint<'_> {
         match plugin {
             Plugin::PodTopologySpread => self.coarse() || self.spreads_over(other),
             Plugin::InterPodAffinity => self.coarse() || self.class.required_specs.contains(&other),
-            _ => false,
+            Plugin::NodeUnschedulable
+            | Plugin::NodeName
+            | Plugin::TaintToleration
+            | Plugin::NodeAffinity
+            | Plugin::NodePorts
+            | Plugin::NodeResourcesFit
+            | Plugin::VolumeRestrictions
+            | Plugin::NodeVolumeLimits
+            | Plugin::VolumeBinding
+            | Plugin::VolumeZone
+            | Plugin::NodeResourcesBalancedAllocation
+            | Plugin::ImageLocality => false,
         }
     }
 
@@ -106,7 +117,14 @@ impl Hint<'_> {
             Plugin::NodeVolumeLimits => self.coarse() || has_claims(),
             Plugin::PodTopologySpread => self.coarse() || self.spreads_over(other),
             Plugin::InterPodAffinity => self.coarse() || self.anti_affinity_with(other),
-            _ => false,
+            Plugin::NodeUnschedulable
+            | Plugin::NodeName
+            | Plugin::TaintToleration
+            | Plugin::NodeAffinity
+            | Plugin::VolumeBinding
+            | Plugin::VolumeZone
+            | Plugin::NodeResourcesBalancedAllocation
+            | Plugin::ImageLocality => false,
         }
     }
 
@@ -141,7 +159,16 @@ impl Hint<'_> {
                         && node_affinity::matches(self.spec, object)
                 }
                 Plugin::NodeResourcesFit => self.could_ever_fit(node),
-                _ => true,
+                Plugin::NodeName
+                | Plugin::NodePorts
+                | Plugin::VolumeRestrictions
+                | Plugin::NodeVolumeLimits
+                | Plugin::VolumeBinding
+                | Plugin::VolumeZone
+                | Plugin::PodTopologySpread
+                | Plugin::InterPodAffinity
+                | Plugin::NodeResourcesBalancedAllocation
+                | Plugin::ImageLocality => true,
             };
         };
         let uncordoned = before.unschedulable && !object.unschedulable;
@@ -176,7 +203,11 @@ impl Hint<'_> {
             Plugin::NodeVolumeLimits => before.info.volume_limits != object.info.volume_limits,
             Plugin::VolumeBinding => labels || before.info.volume_limits != object.info.volume_limits,
             Plugin::VolumeZone | Plugin::InterPodAffinity => labels,
-            _ => false,
+            Plugin::NodeName
+            | Plugin::NodePorts
+            | Plugin::VolumeRestrictions
+            | Plugin::NodeResourcesBalancedAllocation
+            | Plugin::ImageLocality => false,
         }
     }
 

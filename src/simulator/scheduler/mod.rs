@@ -60,6 +60,9 @@ struct Booked {
     twice: bool,
 }
 
+/// Classes of one template: owner, where it matters, and position of the class.
+type ClassesOfSpec = SmallVec<[(Option<WorkloadId>, u32); 1]>;
+
 /// The scheduler's queue and caches.
 #[derive(Clone, Debug, Default)]
 pub struct Scheduler {
@@ -79,7 +82,7 @@ pub struct Scheduler {
     images: Images,
     classes: Vec<Arc<Class>>,
     /// By template: the classes of it, by owner where the owner matters.
-    class_of: Vec<SmallVec<[(Option<WorkloadId>, u32); 1]>>,
+    class_of: Vec<ClassesOfSpec>,
     minor: u16,
 }
 

@@ -103,7 +103,8 @@ impl Affinity {
             everywhere &= counts[domain as usize] > 0;
         }
         // The first of a group that wants to be together may go anywhere.
-        if !everywhere && !(self.matching == 0 && class.required_by_itself) {
+        let first_of_its_kind = self.matching == 0 && class.required_by_itself;
+        if !everywhere && !first_of_its_kind {
             return Some(NO_AFFINITY);
         }
         let any = |topology: TopologyId, counts: &Counts| {

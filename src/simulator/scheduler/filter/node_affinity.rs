@@ -25,9 +25,14 @@ pub fn named_nodes(spec: &PodSpec) -> Option<Vec<Name>> {
     let terms = spec.node_affinity.as_ref().filter(|terms| !terms.is_empty())?;
     let mut all: Vec<Name> = Vec::new();
     for term in terms {
-        let mut sets = term.fields.iter().filter_map(|requirement| match &requirement.operator {
-            Operator::In(names) if requirement.key == "metadata.name" => Some(names),
-            _ => None,
+        let mut sets = term.fields.iter().filter_map(|requirement| {
+            if let Operator::In(names) = &requirement.operator
+                && requirement.key == "metadata.name"
+            {
+                Some(names)
+            } else {
+                None
+            }
         });
         let mut names = sets.next()?.clone();
         sets.for_each(|set| names.retain(|name| set.contains(name)));
