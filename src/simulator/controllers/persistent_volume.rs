@@ -114,6 +114,9 @@ pub(super) fn pod_created(world: &mut World, pod: PodId, chooser: &mut dyn Choos
     for claim in (seen..all).map(|index| ClaimId(index as u32)) {
         serve(&mut world.cluster, claim, chooser);
     }
+    if seen < all {
+        world.scheduler.storage_changed(&world.cluster, world.now);
+    }
 }
 
 /// Serves a claim that does not wait for a consumer.

@@ -188,10 +188,9 @@ impl<'a> Cycle<'a> {
         let mut rejected = 0;
         let start = if nodes.is_empty() { 0 } else { self.scheduler.start % nodes.len() };
         for &node in nodes[start..].iter().chain(&nodes[..start]) {
-            if feasible.len() == to_find {
-                break;
-            }
             match self.filter_with_nominated(node) {
+                // The search ends with the first feasible node too many; what was rejected before it was looked at.
+                None if feasible.len() == to_find => break,
                 None => feasible.push(node),
                 Some(rejection) => {
                     rejected += 1;
@@ -339,4 +338,23 @@ fn best(totals: &[i64]) -> Vec<usize> {
         (number << number.leading_zeros(), number)
     });
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{best, nodes_to_find};
+
+    #[test]
+    fn enough_feasible_nodes() {
+        // C16.
+        let found = [10, 99, 100, 1000, 5000, 6000].map(nodes_to_find);
+        assert_eq!(found, [10, 99, 100, 420, 500, 300]);
+    }
+
+    #[test]
+    fn the_heap_puts_equals_in_pre_order() {
+        assert_eq!(best(&[5, 5, 5, 5, 5]), [0, 1, 3, 4, 2]);
+        assert_eq!(best(&[1, 2, 7, 3, 7]), [4, 2]);
+        assert_eq!(best(&[]), [0_usize; 0]);
+    }
 }

@@ -82,3 +82,61 @@ impl NodeOrder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::NodeOrder;
+    use crate::cluster::{Cluster, Labels, Name, NodeId, NodeInfo};
+    use crate::simulator::controllers::fixture;
+
+    fn list(zones: &[(&str, &str)]) -> (Cluster, Vec<NodeId>) {
+        let mut cluster = fixture::cluster(36);
+        for (index, (region, zone)) in zones.iter().enumerate() {
+            let node = fixture::node(&mut cluster, &format!("n{index}"));
+            let pairs = [("topology.kubernetes.io/region", region), ("topology.kubernetes.io/zone", zone)];
+            let labels: Labels = pairs
+                .into_iter()
+                .filter(|pair| !pair.1.is_empty())
+                .map(|(key, value)| (Name::new(key), Name::new(value)))
+                .collect();
+            cluster.update_node(node, |node| {
+                node.info = Arc::new(NodeInfo { labels, ..NodeInfo::clone(&node.info) });
+            });
+        }
+        let order = NodeOrder::new(&cluster).list().to_vec();
+        (cluster, order)
+    }
+
+    #[test]
+    fn zones_take_turns() {
+        // C-T50u.
+        let (_, order) = list(&[
+            ("", ""),
+            ("r1", ""),
+            ("", "z2"),
+            ("r1", "z2"),
+            ("r1", "z2"),
+            ("r1", "z3"),
+            ("r2", "z2"),
+            ("r2", "z2"),
+            ("r2", "z2"),
+        ]);
+        assert_eq!(order, [0, 1, 2, 3, 5, 6, 4, 7, 8].map(NodeId));
+    }
+
+    #[test]
+    fn a_node_that_comes_back_is_the_last_of_its_zone() {
+        // C18.
+        let (mut cluster, _) = list(&[("r", "a"), ("r", "a"), ("r", "b")]);
+        let mut order = NodeOrder::new(&cluster);
+        assert_eq!(order.list(), [0, 2, 1].map(NodeId));
+        cluster.update_node(NodeId(0), |node| node.gone = true);
+        order.node_changed(&cluster, NodeId(0));
+        let again = crate::cluster::Node { gone: false, ..cluster.node(NodeId(0)).clone() };
+        let again = cluster.add_node(again);
+        order.node_changed(&cluster, again);
+        assert_eq!(order.list(), [NodeId(1), NodeId(2), again]);
+    }
+}

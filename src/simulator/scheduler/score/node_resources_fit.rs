@@ -8,7 +8,7 @@ use crate::simulator::scheduler::cycle::Cycle;
 
 /// The more is left, the better.
 pub fn score(cycle: &Cycle<'_>, nodes: &[NodeId]) -> Vec<i64> {
-    let want = cycle.spec.nonzero_requests;
+    let want = cycle.spec.scored_requests;
     nodes.iter().map(|&node| least_allocated(want, cycle.scheduler.node_state(node))).collect()
 }
 
