@@ -1,195 +1,510 @@
-//! Reads an input: YAML or JSON files, gzip or not, directories and archives of them, standard input.
+//! Reads inputs: files, standard input, compressed files, archives, and whole directory trees such as `kubectl cluster-info
+//! dump`, must-gather and support bundles write. YAML and JSON, one object, Lists, or several documents.
 
-use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
 use rayon::prelude::*;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::{Importer, Source};
+use super::object::Header;
+use super::{Errors, Importer, Problem, Source};
 use crate::cluster::{Cluster, HostFacts, Name};
 
-/// The cluster that the files make; `-` reads `stdin`.
+/// Uncompressed bytes of one file that are taken at most: more is no dump, but a trap.
+const LARGEST: u64 = 8 << 30;
+/// How deep objects may be nested, as for JSON.
+const DEEPEST: usize = 128;
+
+/// The cluster that all objects below the paths make; `-` is standard input.
 ///
 /// # Errors
 ///
-/// Files that cannot be read, and everything that is wrong with any object.
-pub fn load(paths: &[PathBuf], stdin: &mut dyn Read) -> anyhow::Result<Cluster> {
-    let mut reader = Reader { importer: Importer::new(), objects: 0 };
+/// Everything that is wrong with any file or object.
+pub fn load(paths: &[PathBuf], mut stdin: &mut dyn Read) -> Result<Cluster, Errors> {
+    let mut loader = Loader::default();
     for path in paths {
         if path.as_os_str() == "-" {
-            let mut bytes = Vec::new();
-            stdin.read_to_end(&mut bytes).context("reading standard input")?;
-            reader.read("-", bytes, false)?;
+            loader.take_from(&mut stdin, "-", false);
         } else if path.is_dir() {
-            reader.read_tree(path)?;
+            loader.take_tree(path);
         } else {
-            let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-            reader.read(&path.display().to_string(), bytes, false)?;
+            loader.take_file(path, false);
         }
     }
-    if reader.objects == 0 {
-        bail!("the input holds no Kubernetes object; give the output of `kubectl get nodes,pods,... -A -o yaml`");
+    let Loader { mut importer, passed_over } = loader;
+    if importer.problems.is_empty() && importer.entries.is_empty() {
+        let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        importer.problems.push(problem(
+            names.join(", ").into(),
+            "holds no Kubernetes object; give the output of `kubectl get nodes,pods,... -A -o yaml`",
+        ));
     }
-    Ok(reader.importer.finish()?)
+    importer.passed_over = passed_over;
+    importer.finish()
 }
 
-/// Adds the facts of a hosts file: a YAML map from node name to facts.
+/// Adds the facts of a hosts file: a YAML map from node name to [`HostFacts`].
 ///
 /// # Errors
 ///
-/// A file that cannot be read, unknown fields, and nodes that are not in the cluster.
-pub fn hosts(cluster: &mut Cluster, file: &Path) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let facts: BTreeMap<Name, HostFacts> =
-        serde_saphyr::from_str(&text).map_err(|error| anyhow!("{}: {error}", file.display()))?;
-    for &name in facts.keys() {
-        if cluster.find_node(name).is_none() {
-            bail!("{}: node {:?} is not in the input", file.display(), name.as_str());
+/// A file that cannot be read or is no such map, unknown fields, names of nodes that the cluster does not have.
+pub fn hosts(cluster: &mut Cluster, file: &Path) -> Result<(), Errors> {
+    let name: Arc<str> = file.display().to_string().into();
+    match std::fs::read_to_string(file) {
+        Ok(text) => host_facts(cluster, &text, name),
+        Err(error) => Err(Errors { problems: vec![problem(name, &format!("cannot be read: {error}"))] }),
+    }
+}
+
+fn host_facts(cluster: &mut Cluster, text: &str, file: Arc<str>) -> Result<(), Errors> {
+    let one = |field: String, message: String| Problem {
+        source: Source { file: Arc::clone(&file), ..Source::default() },
+        object: String::new(),
+        field,
+        message,
+    };
+    let fail = |problem| Errors { problems: vec![problem] };
+    let value: Value = serde_saphyr::from_str_with_options(text.trim_start_matches('\u{feff}'), options())
+        .map_err(|error| fail(one(String::new(), plain(&error))))?;
+    let Value::Object(map) = value else {
+        return Err(fail(one(String::new(), "expected a map from node name to facts".to_owned())));
+    };
+    let mut problems = Vec::new();
+    let mut facts = Vec::new();
+    for (node, value) in &map {
+        if cluster.find_node(Name::new(node)).is_none() {
+            problems.push(one(node.clone(), "the cluster has no node of this name".to_owned()));
+        }
+        match serde_path_to_error::deserialize::<_, HostFacts>(value) {
+            Ok(of_node) => facts.push((Name::new(node), of_node)),
+            Err(error) => problems.push(one(format!("{node}.{}", error.path()), error.inner().to_string())),
         }
     }
-    Arc::make_mut(&mut cluster.catalog).hosts.extend(facts);
-    Ok(())
+    if problems.is_empty() {
+        Arc::make_mut(&mut cluster.catalog).hosts.extend(facts);
+        return Ok(());
+    }
+    Err(Errors { problems })
 }
 
-struct Reader {
+#[derive(Default)]
+struct Loader {
     importer: Importer,
-    objects: usize,
+    passed_over: usize,
 }
 
-impl Reader {
-    fn read_tree(&mut self, root: &Path) -> anyhow::Result<()> {
+impl Loader {
+    fn take_tree(&mut self, root: &Path) {
         for entry in walkdir::WalkDir::new(root).sort_by_file_name() {
-            let entry = entry.with_context(|| format!("reading {}", root.display()))?;
-            if entry.file_type().is_file() && is_object_file(entry.path()) {
-                let path = entry.path();
-                let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-                self.read(&path.display().to_string(), bytes, true)?;
+            match entry {
+                Ok(entry) if entry.file_type().is_file() => self.take_file(entry.path(), true),
+                Ok(_) => {}
+                Err(error) => self.fail(&root.display().to_string(), format!("cannot be read: {error}")),
             }
         }
-        Ok(())
     }
 
-    /// Reads one file. In a tree, what is no Kubernetes object is passed over.
-    fn read(&mut self, name: &str, bytes: Vec<u8>, in_tree: bool) -> anyhow::Result<()> {
+    fn take_file(&mut self, path: &Path, in_tree: bool) {
+        let name = path.display().to_string();
+        if in_tree && !may_hold_objects(&name) {
+            self.passed_over += 1;
+            return;
+        }
+        match File::open(path) {
+            Ok(mut file) => self.take_from(&mut file, &name, in_tree),
+            Err(error) => self.fail(&name, format!("cannot be read: {error}")),
+        }
+    }
+
+    fn take_from(&mut self, reader: &mut impl Read, name: &str, in_tree: bool) {
+        let mut bytes = Vec::new();
+        match reader.take(LARGEST).read_to_end(&mut bytes) {
+            Ok(_) => self.take(&bytes, name, in_tree),
+            Err(error) => self.fail(name, format!("cannot be read: {error}")),
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], name: &str, in_tree: bool) {
         if bytes.starts_with(&[0x1f, 0x8b]) {
-            let mut plain = Vec::new();
-            let mut decoder = flate2::read::MultiGzDecoder::new(bytes.as_slice());
-            decoder.read_to_end(&mut plain).with_context(|| format!("{name}: not a whole gzip file"))?;
-            return self.read(name, plain, in_tree);
+            self.take_compressed(bytes, name, in_tree);
+        } else if bytes.get(257..262) == Some(b"ustar") {
+            self.take_archive(bytes, name);
+        } else {
+            self.take_text(bytes, name, in_tree);
         }
-        if bytes.get(257..262) == Some(b"ustar".as_slice()) {
-            return self.read_archive(name, &bytes);
+    }
+
+    fn take_compressed(&mut self, bytes: &[u8], name: &str, in_tree: bool) {
+        let mut content = Vec::new();
+        let decoder = flate2::read::MultiGzDecoder::new(bytes);
+        match decoder.take(LARGEST).read_to_end(&mut content) {
+            Ok(_) if content.starts_with(&[0x1f, 0x8b]) => self.fail(name, "is compressed twice".to_owned()),
+            Ok(_) => self.take(&content, name, in_tree),
+            Err(error) => self.fail(name, format!("is no whole gzip file: {error}")),
         }
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let place = error.utf8_error().valid_up_to();
-            anyhow!("{name}: byte {place} is not UTF-8 text; expected YAML or JSON of Kubernetes objects")
-        })?;
-        let text = text.trim_start_matches('\u{feff}');
-        let documents = match documents(text) {
-            Ok(documents) => documents,
-            Err(_) if in_tree => return Ok(()),
-            Err(problem) => bail!("{name}: {problem}"),
+    }
+
+    fn take_archive(&mut self, bytes: &[u8], name: &str) {
+        let mut archive = tar::Archive::new(bytes);
+        let entries = match archive.entries() {
+            Ok(entries) => entries,
+            Err(error) => return self.fail(name, format!("is no tar archive: {error}")),
         };
-        let several = documents.len() > 1;
-        for (index, document) in documents.iter().enumerate().filter(|(_, document)| !document.is_null()) {
-            if in_tree && document.get("kind").is_none() {
+        for entry in entries {
+            let mut entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => return self.fail(name, format!("is no whole tar archive: {error}")),
+            };
+            if !entry.header().entry_type().is_file() {
                 continue;
             }
-            let number = if several { index + 1 } else { 0 };
-            self.objects += 1;
-            self.importer.add(document, Source { file: name.into(), document: number, item: 0 });
-        }
-        Ok(())
-    }
-
-    fn read_archive(&mut self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        let mut archive = tar::Archive::new(bytes);
-        for entry in archive.entries().with_context(|| format!("reading {name}"))? {
-            let mut entry = entry.with_context(|| format!("{name}: not a whole archive"))?;
-            let path = entry.path().with_context(|| format!("reading {name}"))?.into_owned();
-            if entry.header().entry_type().is_file() && is_object_file(&path) {
-                let mut content = Vec::new();
-                entry.read_to_end(&mut content).with_context(|| format!("{name}: not a whole archive"))?;
-                self.read(&format!("{name}:{}", path.display()), content, true)?;
+            let inner = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            if may_hold_objects(&inner) && !inner.ends_with(".tar") {
+                self.take_from(&mut entry, &format!("{name}!{inner}"), true);
+            } else {
+                self.passed_over += 1;
             }
         }
+    }
+
+    fn take_text(&mut self, bytes: &[u8], name: &str, in_tree: bool) {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            if in_tree {
+                self.passed_over += 1;
+            } else {
+                self.fail(name, "is neither YAML nor JSON: expected UTF-8 text".to_owned());
+            }
+            return;
+        };
+        let text = text.trim_start_matches('\u{feff}');
+        if in_tree && !(text.contains("kind") && text.contains("apiVersion") || text.contains("gitVersion")) {
+            self.passed_over += 1;
+            return;
+        }
+        let file: Arc<str> = name.into();
+        let first = text.trim_start().as_bytes().first();
+        let mut part = self.importer.part();
+        part.in_tree = in_tree;
+        if matches!(first, Some(b'{' | b'[')) {
+            read_json(&mut part, text, &file);
+        } else {
+            read_yaml(&mut part, text, &file);
+        }
+        if in_tree && part.entries.is_empty() && part.problems.is_empty() && part.listed.is_empty() {
+            self.passed_over += 1;
+        }
+        self.importer.join(part);
+    }
+
+    fn fail(&mut self, file: &str, message: String) {
+        self.importer.problems.push(problem(file.into(), &message));
+    }
+}
+
+fn problem(file: Arc<str>, message: &str) -> Problem {
+    let source = Source { file, ..Source::default() };
+    Problem { source, object: String::new(), field: String::new(), message: message.to_owned() }
+}
+
+/// Files of trees that are worth opening, by their ending.
+fn may_hold_objects(name: &str) -> bool {
+    let name = name.strip_suffix(".gz").unwrap_or(name);
+    [".json", ".yaml", ".yml", ".tar", ".tgz"].iter().any(|ending| name.ends_with(ending))
+}
+
+/// An importer that can be filled beside another one and joined with it.
+impl Importer {
+    fn part(&self) -> Importer {
+        Importer {
+            admission: self.admission,
+            fill_versions: self.fill_versions,
+            in_tree: self.in_tree,
+            ..Importer::default()
+        }
+    }
+
+    fn join(&mut self, part: Importer) {
+        self.entries.extend(part.entries);
+        self.problems.extend(part.problems);
+        self.listed.extend(part.listed);
+        self.api_server = self.api_server.or(part.api_server);
+    }
+}
+
+/// One or more JSON documents. Items of a List are read one by one, so that the whole is never in memory as a tree.
+fn read_json(importer: &mut Importer, text: &str, file: &Arc<str>) {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let mut document = 0;
+    loop {
+        document += 1;
+        let source = Source { file: Arc::clone(file), document, item: 0 };
+        if let Err(error) = (Document { importer, source: source.clone() }).deserialize(&mut deserializer) {
+            importer.problems.push(Problem {
+                source,
+                object: String::new(),
+                field: String::new(),
+                message: error.to_string(),
+            });
+            return;
+        }
+        if deserializer.end().is_ok() {
+            break;
+        }
+    }
+    if document == 1 {
+        let all = importer.entries.iter_mut().map(|entry| &mut entry.source);
+        all.chain(importer.problems.iter_mut().map(|problem| &mut problem.source))
+            .for_each(|source| source.document = 0);
+    }
+}
+
+/// A JSON document: an object, a List, or a bare array of objects.
+struct Document<'a> {
+    importer: &'a mut Importer,
+    source: Source,
+}
+
+impl<'de> DeserializeSeed<'de> for Document<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Document<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a Kubernetes object or a List")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut fields = serde_json::Map::new();
+        let mut late = Vec::new();
+        let mut is_list = false;
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "items" {
+                is_list = true;
+                let implied = implied(&fields);
+                late = map.next_value_seed(Items { importer: self.importer, source: self.source.clone(), implied })?;
+            } else {
+                fields.insert(key, map.next_value()?);
+            }
+        }
+        if !is_list {
+            self.importer.add(&Value::Object(fields), self.source);
+            return Ok(());
+        }
+        let implied = implied(&fields);
+        if !implied.kind.is_empty() {
+            self.importer.listed.push(implied.kind);
+        }
+        for (item, value) in late {
+            self.importer.add_as(&value, Source { item, ..self.source.clone() }, &implied);
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<(), A::Error> {
+        let items = Items { importer: self.importer, source: self.source.clone(), implied: Header::default() };
+        let late = items.visit_seq(list)?;
+        for (item, value) in late {
+            self.importer.add(&value, Source { item, ..self.source.clone() });
+        }
         Ok(())
     }
 }
 
-fn is_object_file(path: &Path) -> bool {
-    let name = path.to_string_lossy().to_lowercase();
-    [".json", ".yaml", ".yml", ".json.gz", ".yaml.gz"].iter().any(|end| name.ends_with(end))
+/// What a List says of the kind of its items; nothing for a plain `List`.
+fn implied(fields: &serde_json::Map<String, Value>) -> Header {
+    let text = |key: &str| fields.get(key).and_then(Value::as_str).unwrap_or_default();
+    match text("kind").strip_suffix("List") {
+        Some(kind) if !kind.is_empty() => Header { api_version: text("apiVersion").into(), kind: kind.into() },
+        Some(_) | None => Header::default(),
+    }
 }
 
-/// The documents of a text.
-fn documents(text: &str) -> Result<Vec<Value>, String> {
-    if text.trim_start().starts_with(['{', '[']) {
-        let stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-        return stream.collect::<Result<_, _>>().map_err(|error| format!("not valid JSON: {error}"));
-    }
-    if let Some(list) = kubectl_list(text) {
-        return list;
-    }
-    serde_saphyr::from_multiple::<Value>(text).map_err(|error| format!("not valid YAML: {error}"))
+/// The items of a List, added one by one. Those that do not say their kind although the List has not said it yet are handed
+/// back with their numbers.
+struct Items<'a> {
+    importer: &'a mut Importer,
+    source: Source,
+    implied: Header,
 }
 
-/// A List as `kubectl get -o yaml` writes it, item by item in parallel; `None`: another layout.
-fn kubectl_list(text: &str) -> Option<Result<Vec<Value>, String>> {
-    let head = text.find("\nitems:\n")?;
-    if text[..head].lines().any(|line| line.starts_with([' ', '-', '#', '{'])) {
-        return None;
+impl<'de> DeserializeSeed<'de> for Items<'_> {
+    type Value = Vec<(usize, Value)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
-    let body = &text[head + "\nitems:\n".len()..];
-    let end = find_line(body, |line| !line.starts_with([' ', '-']) && !line.trim().is_empty()).unwrap_or(body.len());
-    let (items, tail) = body.split_at(end);
-    if tail.contains("\n---") || tail.starts_with("---") || items.contains("\n---") {
-        return None;
+}
+
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = Vec<(usize, Value)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the items of a List")
     }
-    let mut starts = Vec::new();
-    let mut offset = 0;
-    for line in items.split_inclusive('\n') {
-        if line.starts_with("- ") {
-            starts.push(offset);
-        } else if line.starts_with('-') {
-            return None;
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let (mut late, mut item) = (Vec::new(), 0);
+        while let Some(value) = list.next_element::<Value>()? {
+            item += 1;
+            if value.get("kind").is_none() && self.implied.kind.is_empty() && value.is_object() {
+                late.push((item, value));
+            } else {
+                self.importer.add_as(&value, Source { item, ..self.source.clone() }, &self.implied);
+            }
         }
-        offset += line.len();
+        Ok(late)
     }
-    starts.push(items.len());
-    let values: Result<Vec<Value>, String> = starts
-        .par_windows(2)
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Err(serde::de::Error::custom("`items` of a List must be a list"))
+    }
+}
+
+/// One or more YAML documents.
+fn read_yaml(importer: &mut Importer, text: &str, file: &Arc<str>) {
+    let documents = documents(text);
+    let several = documents.len() > 1;
+    for (index, document) in documents.into_iter().enumerate() {
+        let number = if several { index + 1 } else { 0 };
+        let source = Source { file: Arc::clone(file), document: number, item: 0 };
+        if blank(document) {
+            continue;
+        }
+        if read_canonical_list(importer, document, &source) {
+            continue;
+        }
+        match serde_saphyr::from_str_with_options::<Value>(document, options()) {
+            Ok(Value::Null) => {}
+            Ok(value) => importer.add(&value, source),
+            Err(error) => {
+                let (object, field) = (String::new(), String::new());
+                importer.problems.push(Problem { source, object, field, message: plain(&error) });
+            }
+        }
+    }
+}
+
+/// Only comments and empty lines.
+fn blank(document: &str) -> bool {
+    document.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "...")
+}
+
+/// The documents of a text, split at lines that begin with `---`.
+fn documents(text: &str) -> Vec<&str> {
+    let mut documents = Vec::new();
+    let (mut start, mut at) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        let marker = line.trim_end();
+        if marker == "---" || marker.starts_with("--- ") {
+            documents.push(&text[start..at]);
+            // What stands behind the marker belongs to the document.
+            start = at + 3;
+        }
+        at += line.len();
+    }
+    documents.push(&text[start..]);
+    if documents.len() > 1 && blank(documents[0]) {
+        documents.remove(0);
+    }
+    documents
+}
+
+/// A List as kubectl prints it: keys and the dashes of its items at the beginning of lines. Its items are texts of their own, which
+/// are read side by side. `false`: it is not laid out so, or an item cannot be read by itself (it refers to an anchor of
+/// another one); then nothing was added.
+fn read_canonical_list(importer: &mut Importer, document: &str, source: &Source) -> bool {
+    let Some((header, items)) = split_list(document) else { return false };
+    let Ok(Value::Object(header)) = serde_saphyr::from_str_with_options::<Value>(&header, options()) else {
+        return false;
+    };
+    if !header.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List")) {
+        return false;
+    }
+    let implied = implied(&header);
+    let template = importer.part();
+    let parts: Option<Vec<Importer>> = items
+        .par_iter()
         .enumerate()
-        .map(|(index, range)| {
-            let item = format!("  {}", &items[range[0] + 2..range[1]]);
-            serde_saphyr::from_str::<Value>(&item)
-                .map_err(|error| format!("item {}: not valid YAML: {error}", index + 1))
+        .map(|(index, text)| {
+            let mut part = template.part();
+            let values: Vec<Value> = serde_saphyr::from_str_with_options(text, options()).ok()?;
+            let source = Source { item: index + 1, ..source.clone() };
+            values.iter().for_each(|value| part.add_as(value, source.clone(), &implied));
+            Some(part)
         })
         .collect();
-    let mut list: Value = match serde_saphyr::from_str(&format!("{}\n{tail}", &text[..head])) {
-        Ok(list) => list,
-        Err(error) => return Some(Err(format!("not valid YAML: {error}"))),
-    };
-    Some(values.map(|values| {
-        if let Some(map) = list.as_object_mut() {
-            map.insert("items".to_owned(), Value::Array(values));
-        }
-        vec![list]
-    }))
+    let Some(parts) = parts else { return false };
+    if !implied.kind.is_empty() {
+        importer.listed.push(implied.kind);
+    }
+    parts.into_iter().for_each(|part| importer.join(part));
+    true
 }
 
-/// Offset of the first line that satisfies the test.
-fn find_line(text: &str, test: impl Fn(&str) -> bool) -> Option<usize> {
-    let mut offset = 0;
-    for line in text.split_inclusive('\n') {
-        if test(line) {
-            return Some(offset);
+/// The lines of a List that are not of its items, and the text of each item, its dash included.
+fn split_list(document: &str) -> Option<(String, Vec<&str>)> {
+    let (mut header, mut items) = (String::new(), Vec::new());
+    let (mut at, mut start, mut inside) = (0, None, false);
+    for line in document.split_inclusive('\n') {
+        let begin = at;
+        at += line.len();
+        match line.as_bytes().first() {
+            Some(b'-') if inside && (line.starts_with("- ") || line.trim_end() == "-") => {
+                if let Some(start) = start.replace(begin) {
+                    items.push(&document[start..begin]);
+                }
+            }
+            Some(b' ' | b'\n' | b'\r') if inside => {}
+            Some(_) => {
+                if let Some(start) = start.take() {
+                    items.push(&document[start..begin]);
+                }
+                inside = line.trim_end() == "items:";
+                if !inside {
+                    header.push_str(line);
+                }
+            }
+            None => {}
         }
-        offset += line.len();
     }
-    None
+    if let Some(start) = start {
+        items.push(&document[start..]);
+    }
+    (!items.is_empty()).then_some((header, items))
+}
+
+/// How YAML is read. Aliases may repeat a little, as people write them, but not blow up.
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        // A node may be called `n`.
+        strict_booleans: true,
+        budget: serde_saphyr::budget! {
+            max_depth: DEEPEST,
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_total_scalar_bytes: usize::MAX,
+            max_reader_input_bytes: None,
+        },
+    }
+}
+
+/// An error without the extract of the text that the library adds in further lines.
+fn plain(error: &impl fmt::Display) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }

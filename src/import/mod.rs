@@ -54,6 +54,9 @@ pub struct Importer {
     admission: Admission,
     api_server: Option<Version>,
     fill_versions: bool,
+    /// The objects come from a tree, where other things lie about: what has no kind is passed over.
+    in_tree: bool,
+    passed_over: usize,
 }
 
 impl Importer {
@@ -75,6 +78,9 @@ impl Importer {
     /// Adds an object that may leave out its version and kind.
     fn add_as(&mut self, value: &Value, source: Source, implied: &Header) {
         let Value::Object(map) = value else {
+            if self.in_tree {
+                return;
+            }
             let message = format!("expected a Kubernetes object, found {}", what(value));
             self.problems.push(Problem { source, object: String::new(), field: String::new(), message });
             return;
@@ -99,7 +105,9 @@ impl Importer {
                 self.api_server = Some(version);
                 return;
             }
-            self.missing(source, value, &header, "kind");
+            if !self.in_tree {
+                self.missing(source, value, &header, "kind");
+            }
             return;
         }
         match (header.kind.strip_suffix("List"), map.get("items")) {

@@ -142,3 +142,126 @@ fn a_known_object_is_brought_up_to_date_and_keeps_its_id() {
     let phases: Vec<_> = cluster.pods().map(|(_, pod)| (pod.name.as_str(), pod.phase)).collect();
     assert_eq!(phases, [("a", Phase::Failed), ("b", Phase::Running), ("c", Phase::Running)]);
 }
+
+/// Reads files from memory, as [`load`] would from the disk.
+fn load_text(text: &str) -> Result<Cluster, Errors> {
+    load(&[PathBuf::from("-")], &mut text.as_bytes())
+}
+
+#[test]
+fn every_defect_is_named_with_its_place_and_field() {
+    let deployment = |spec: &str| {
+        format!("apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, namespace: shop}}\nspec: {spec}\n")
+    };
+    let pod = |spec: &str| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: a, namespace: shop}}\nspec: {spec}\n");
+    let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+    let bomb = format!(
+        "a: &a [x,x,x,x,x,x,x,x,x]\n{}",
+        ('b'..='j')
+            .map(|c| format!("{c}: &{c} [{}]\n", vec![format!("*{}", (c as u8 - 1) as char); 9].join(",")))
+            .collect::<String>()
+    );
+    let mut wrong = Vec::new();
+    for (what, text, expected) in [
+        ("empty", String::new(), "-: holds no Kubernetes object"),
+        ("no object", "just text".into(), "expected a Kubernetes object, found a text"),
+        ("number", "3".into(), "expected a Kubernetes object, found a number"),
+        ("missing kind", "apiVersion: v1\nmetadata: {name: x}".into(), "kind: is missing"),
+        ("missing version", "kind: Pod\nmetadata: {name: x}".into(), "apiVersion: is missing"),
+        ("missing name", "apiVersion: v1\nkind: Node\nmetadata: {}".into(), "-: Node: metadata.name: is missing"),
+        ("wrong type", deployment("{replicas: many}"), "-: shop/Deployment/web: spec.replicas: invalid type"),
+        ("negative replicas", deployment("{replicas: -1}"), "spec.replicas: invalid value: integer `-1`, expected a number from 0"),
+        ("operator", deployment("{selector: {matchExpressions: [{key: a, operator: Near}]}}"), "spec.selector: \"Near\" is no operator"),
+        ("no values", deployment("{selector: {matchExpressions: [{key: a, operator: In}]}}"), "needs `values`"),
+        ("label value", deployment("{selector: {matchLabels: {a: \"-x\"}}}"), "\"-x\" is no label value"),
+        ("percent", deployment("{strategy: {rollingUpdate: {maxSurge: 25}}}").replace("25", "lots%"), "spec.strategy.rollingUpdate.maxSurge: invalid value"),
+        ("quantity", pod("{containers: [{name: c, resources: {requests: {cpu: 1core}}}]}"), "spec.containers[0].resources.requests.cpu: invalid value: string \"1core\""),
+        ("effect", pod("{tolerations: [{effect: Never}]}"), "spec.tolerations[0]: \"Never\" is no effect"),
+        ("version", "apiVersion: v1\nkind: Node\nmetadata: {name: n}\nstatus: {nodeInfo: {kubeletVersion: new}}".into(), "status.nodeInfo.kubeletVersion: \"new\" is not a Kubernetes version"),
+        ("time", "apiVersion: v1\nkind: Node\nmetadata: {name: n, creationTimestamp: yesterday}".into(), "metadata.creationTimestamp: invalid value"),
+        ("truncated JSON", "{\"apiVersion\": \"v1\", \"kind\": \"Po".into(), "EOF while parsing"),
+        ("truncated YAML", "apiVersion: v1\nkind: \"Po".into(), "-: "),
+        ("deep JSON", format!("{{\"a\": {deep}}}"), "recursion limit"),
+        ("deep YAML", format!("a: {deep}"), "-: "),
+        ("alias bomb", bomb, "-: "),
+        ("second document", format!("{}---\nkind: Pod\n", pod("{}")), "document 2: Pod: apiVersion: is missing"),
+        ("item", "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Node\n  metadata: {name: n}\n- apiVersion: v1\n  kind: Pod\n  metadata: {}\n".into(), "-, item 2: Pod: metadata.name: is missing"),
+    ] {
+        let errors = load_text(&text).expect_err(what).to_string();
+        if !errors.contains(expected) {
+            wrong.push(format!("{what}: {errors}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn all_defects_are_collected() {
+    let items: String = (0..30)
+        .map(|n| format!("- apiVersion: v1\n  kind: Node\n  metadata: {{name: n{n}}}\n  spec: {{unschedulable: 1}}\n"))
+        .collect();
+    let errors = load_text(&format!("apiVersion: v1\nitems:\n{items}kind: List\n")).unwrap_err();
+    assert_eq!(errors.problems.len(), 30);
+    assert!(errors.to_string().ends_with("and 10 more"), "{errors}");
+}
+
+#[test]
+fn what_is_no_text_and_half_a_gzip_is_an_error() {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(pod("a").to_string().as_bytes()).unwrap();
+    let whole = encoder.finish().unwrap();
+    let stdin = [PathBuf::from("-")];
+    assert_eq!(load(&stdin, &mut &whole[..]).unwrap().pods().len(), 1);
+    let half = load(&stdin, &mut &whole[..whole.len() / 2]).unwrap_err().to_string();
+    assert!(half.contains("no whole gzip file"), "{half}");
+    let junk = load(&stdin, &mut &[0x80u8, 0xff, 0, 1][..]).unwrap_err().to_string();
+    assert!(junk.contains("expected UTF-8 text"), "{junk}");
+}
+
+#[test]
+fn one_cluster_is_the_same_in_every_layout() {
+    let objects = [pod("a"), pod("b")];
+    let json = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+    let bare: Vec<Value> = objects
+        .iter()
+        .map(|one| json!({"metadata": one["metadata"], "spec": one["spec"], "status": one["status"]}))
+        .collect();
+    let typed = json!({"kind": "PodList", "apiVersion": "v1", "items": bare}).to_string();
+    let late = format!("{{\"items\": {}, \"kind\": \"PodList\", \"apiVersion\": \"v1\"}}", json!(bare));
+    let documents: String = objects.iter().map(|one| format!("---\n{one}\n")).collect();
+    let yaml = "apiVersion: v1\r\nitems:\r\n- apiVersion: v1\r\n  kind: Pod\r\n  metadata: {name: a, namespace: shop}\r\n  spec:\r\n    containers:\r\n    - name: c\r\n      image: app\r\n  status: {phase: Running}\r\n- apiVersion: v1\r\n  kind: Pod\r\n  metadata: {name: b, namespace: shop}\r\n  spec: &spec\r\n    containers:\r\n    - {name: c, image: app}\r\n  status: {phase: Running}\r\nkind: List\r\n";
+    let anchored = yaml.replace("&spec", "&spec ").replace("\r\n", "\n");
+    let seen = |text: &str| {
+        let cluster = load_text(text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        cluster.pods().map(|(id, pod)| (cluster.pod_key(id).to_string(), pod.phase, pod.spec)).collect::<Vec<_>>()
+    };
+    let expected = seen(&json);
+    assert_eq!(expected.len(), 2);
+    for text in [typed.as_str(), &late, &documents, yaml, &anchored, &format!("\u{feff}{json}")] {
+        assert_eq!(seen(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn hosts_files_name_nodes_of_the_cluster_and_known_facts() {
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}});
+    let mut cluster = from_objects([node]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hosts.yaml");
+    let mut read = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        hosts(&mut cluster, &file).map_err(|errors| errors.to_string())
+    };
+    read("n1: {cpus: 4, kubelet: {failCgroupV1: true}}").unwrap();
+    for (text, expected) in [
+        ("n2: {}", "hosts.yaml: n2: the cluster has no node of this name"),
+        ("n1: {cpu: 4}", "hosts.yaml: n1.cpu: unknown field `cpu`"),
+        ("n1: {kubelet: {gates: {}}}", "hosts.yaml: n1.kubelet.gates: unknown field"),
+        ("[n1]", "expected a map from node name to facts"),
+    ] {
+        let errors = read(text).unwrap_err();
+        assert!(errors.contains(expected), "{text}: {errors}");
+    }
+    assert_eq!(cluster.catalog.hosts[&Name::new("n1")].cpus, Some(4));
+}
