@@ -134,6 +134,8 @@ pub struct Summary {
 pub struct BlockedPod {
     /// `ns/name`.
     pub pod: String,
+    /// Topmost owner as `Kind/name`.
+    pub owner: String,
 }
 
 /// `final_placement`.

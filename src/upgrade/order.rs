@@ -97,12 +97,14 @@ fn rank(view: View, node: &Node) -> (bool, usize, Name) {
 }
 
 fn is_candidate(view: View, node: &Node) -> bool {
+    !node.gone && !was_taken(node) && is_meant(view, node)
+}
+
+/// The goal's selection takes the node in.
+pub(super) fn is_meant(view: View, node: &Node) -> bool {
     let goal = view.goal;
     let name = node.name();
-    !node.gone
-        && !was_taken(node)
-        && (goal.only.is_empty() || goal.only.contains(&name))
-        && (goal.skip.is_empty() || !goal.skip.contains(&name))
+    (goal.only.is_empty() || goal.only.contains(&name)) && (goal.skip.is_empty() || !goal.skip.contains(&name))
 }
 
 fn was_taken(node: &Node) -> bool {

@@ -3,8 +3,8 @@
 
 use crate::cluster::{Cluster, Name, Node, NodeId, Version};
 
-use super::Reason;
 use super::decide::View;
+use super::{Reason, order};
 
 /// A kubelet may be so many minors older than the API server, and none newer.
 const KUBELET_MAY_LAG: u16 = 3;
@@ -47,8 +47,16 @@ pub(super) fn stage(view: View) -> Result<Stage, Reason> {
     if running.major != to.major {
         return Err(problem("another major version".to_owned()));
     }
+    if to.minor + KUBELET_MAY_LAG < running.minor {
+        return Err(problem("kubelets would be too old for the control plane".to_owned()));
+    }
     if to.minor < running.minor {
-        return Err(problem("a rolling upgrade does not go back to an older minor".to_owned()));
+        let takes_control_plane =
+            standing(view.cluster).any(|(_, node)| node.is_control_plane() && order::is_meant(view, node));
+        if takes_control_plane {
+            return Err(problem("a rolling upgrade does not go back to an older minor".to_owned()));
+        }
+        return Ok(Stage { control_plane: to, workers: to, oldest_allowed: 0 });
     }
     let minor = to.minor.min(running.minor + 1);
     let control_plane = if minor == to.minor { to } else { on_the_way(view, minor) };

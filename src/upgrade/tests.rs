@@ -155,9 +155,15 @@ fn versions() {
     town.goal.lock = false;
     town.cluster.api_server = Some(OLD);
     assert_eq!(problem(&town), "the control plane is older, and its nodes are not taken");
+    town.cluster.api_server = Some(Version::new(41, 0));
+    assert_eq!(problem(&town), "kubelets would be too old for the control plane");
     town.cluster.api_server = Some(Version::new(38, 0));
+    assert_eq!(town.decide().actions, [Action::BackUp], "workers may stay behind a newer control plane");
+    let m1 = town.node("m1", true);
+    town.cluster.update_node(m1, |node| (node.control_plane, node.kubelet) = (Some(Version::new(38, 0)), Some(NEW)));
     assert_eq!(problem(&town), "a rolling upgrade does not go back to an older minor");
-    town.cluster.api_server = Some(NEW);
+    town.goal.skip = [Name::new("m1")].into();
+    town.cluster.update_node(m1, |node| node.control_plane = Some(NEW));
     let n2 = town.at("n2");
     town.cluster.update_node(n2, |node| node.kubelet = Some(Version::new(38, 1)));
     assert_eq!(problem(&town), "the kubelet of node n2 already runs v1.38.1");

@@ -1,0 +1,198 @@
+//! Predictions: each recorded run is foretold from the state before it by walking many times, and what came of it must be
+//! among what was foretold: the outcome, the pods that a drain left, and no workload lower than the worst that was foretold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::cluster::{Cluster, Detail, NodeId, Owner, PodId};
+use crate::explore::{End, Setup, walk};
+use crate::trace::{Event, Record};
+use crate::upgrade::{Action, Outcome, decide};
+
+use super::recording::Run;
+use super::{Mismatch, Report};
+
+/// What one walk comes to, in the words of a recording's summary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Foretold {
+    outcome: String,
+    /// Topmost owners of the pods that drains left, as often as there are pods.
+    left: BTreeMap<String, usize>,
+    lowest: BTreeMap<String, u32>,
+}
+
+/// Compares one run with so many walks.
+pub fn check(run: &Run, walks: u64) -> anyhow::Result<Report> {
+    let text = std::fs::read(&run.initial).with_context(|| run.name.clone())?;
+    let cluster = crate::import::from_recording(&serde_json::from_slice(&text).with_context(|| run.name.clone())?)
+        .map_err(|errors| anyhow::anyhow!("{}: {errors:?}", run.name))?;
+    let mut setup = Setup::new(cluster, run.scenario.goal(), decide);
+    setup.physics = Arc::new(run.scenario.physics());
+    setup.disturbances = Arc::new(run.scenario.disturbances()?);
+    let foretold: Vec<Foretold> = (0..walks).map(|seed| foretell(&setup, seed)).collect();
+    Ok(compare(run, &foretold))
+}
+
+fn foretell(setup: &Setup, seed: u64) -> Foretold {
+    let mut foretold = Foretold::default();
+    for (id, _) in setup.cluster.pods() {
+        note_ready(&setup.cluster, id, &mut foretold.lowest);
+    }
+    let mut given_up: BTreeSet<NodeId> = BTreeSet::new();
+    let walk = walk(setup, seed, &mut |record, world| {
+        if let Some(pod) = pod_of(record) {
+            note_ready(&world.cluster, pod, &mut foretold.lowest);
+        }
+        if let Event::Acted(action) = record.event
+            && let Some(node) = gives_up(&world.cluster, action)
+            && given_up.insert(node)
+        {
+            for &pod in world.cluster.pods_of_node(node) {
+                if !is_of_daemon_set(&world.cluster, pod) {
+                    *foretold.left.entry(owner_of(&world.cluster, pod)).or_default() += 1;
+                }
+            }
+        }
+    });
+    foretold.outcome = match walk.end {
+        End::Ended(Outcome::Done, _) if given_up.is_empty() => "ok".to_owned(),
+        End::Ended(Outcome::Done, _) => "completed-with-failures".to_owned(),
+        End::Ended(Outcome::Stopped(_), _) => "blocked".to_owned(),
+        End::Stuck => "stuck".to_owned(),
+        End::Endless => "endless".to_owned(),
+    };
+    foretold
+}
+
+fn compare(run: &Run, foretold: &[Foretold]) -> Report {
+    let mut report = Report::default();
+    let mut state = |kind: &str, fits: bool, model: String, recorded: String| {
+        report.count(kind);
+        if !fits {
+            let (recording, place) = (run.name.clone(), "summary".to_owned());
+            report.mismatches.push(Mismatch { recording, place, kind: kind.to_owned(), model, recorded });
+        }
+    };
+    let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in foretold {
+        *outcomes.entry(&one.outcome).or_default() += 1;
+    }
+    let recorded = run.summary.outcome.as_str();
+    state("outcome", outcomes.contains_key(recorded), format!("{outcomes:?}"), recorded.to_owned());
+    let mut left: BTreeMap<String, usize> = BTreeMap::new();
+    for pod in &run.summary.blocked_pods {
+        *left.entry(pod.owner.clone()).or_default() += 1;
+    }
+    let found: Vec<_> = foretold.iter().map(|one| without_namespaces(&one.left)).collect();
+    state("pods left", found.contains(&left), format!("{:?}", found.first()), format!("{left:?}"));
+    for (owner, &recorded) in &run.summary.min_ready {
+        let lowest = foretold.iter().filter_map(|one| one.lowest.get(owner)).min().copied();
+        let fits = lowest.is_some_and(|lowest| lowest <= recorded);
+        state("lowest ready", fits, format!("{owner} {lowest:?}"), recorded.to_string());
+    }
+    report
+}
+
+fn without_namespaces(left: &BTreeMap<String, usize>) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    for (owner, number) in left {
+        let bare = owner.split_once('/').map_or(owner.as_str(), |(_, rest)| rest);
+        *found.entry(bare.to_owned()).or_default() += number;
+    }
+    found
+}
+
+/// The node that the engine gives up with this action: put back untouched, or touched with pods left on it.
+fn gives_up(cluster: &Cluster, action: Action) -> Option<NodeId> {
+    let untouched = |node: NodeId| cluster.node(node).marks.host_touched.is_none();
+    match action {
+        Action::ForceOn(node) => Some(node),
+        Action::Uncordon(node) | Action::End { node, .. } if untouched(node) => Some(node),
+        Action::Uncordon(_)
+        | Action::End { .. }
+        | Action::TakeLock
+        | Action::BackUp
+        | Action::Begin(_)
+        | Action::StopRouting(_)
+        | Action::Cordon(_)
+        | Action::BeginDrain(_)
+        | Action::Evict { .. }
+        | Action::Delete { .. }
+        | Action::UpgradeHost { .. }
+        | Action::ResumeRouting(_)
+        | Action::NextHop(_)
+        | Action::Halt
+        | Action::ReleaseLock => None,
+    }
+}
+
+fn pod_of(record: &Record) -> Option<PodId> {
+    if let Event::PodReady(pod) | Event::PodNotReady(pod) | Event::PodDeleting(pod) | Event::PodGone(pod) = record.event
+    {
+        Some(pod)
+    } else {
+        None
+    }
+}
+
+fn note_ready(cluster: &Cluster, pod: PodId, lowest: &mut BTreeMap<String, u32>) {
+    let ready = match cluster.top_of_pod(pod) {
+        Some(workload) => cluster.ready_pods(workload),
+        None => u32::from(cluster.pod(pod).is_serving_strength()),
+    };
+    let entry = lowest.entry(owner_of(cluster, pod)).or_insert(ready);
+    *entry = ready.min(*entry);
+}
+
+/// The topmost controller; a bare pod is its own owner (DRAINS.md).
+fn owner_of(cluster: &Cluster, pod: PodId) -> String {
+    let key = cluster.top_of_pod(pod).map_or(cluster.pod_key(pod), |workload| cluster.workload(workload).key);
+    key.to_string()
+}
+
+fn is_of_daemon_set(cluster: &Cluster, pod: PodId) -> bool {
+    match cluster.pod(pod).owner {
+        Owner::Workload(workload) => matches!(cluster.workload(workload).detail, Detail::DaemonSet(_)),
+        Owner::None | Owner::Missing { .. } | Owner::Node => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rayon::prelude::*;
+
+    use super::*;
+    use crate::conform::recording;
+
+    const WALKS: u64 = 30;
+
+    fn all(folder: &str) -> Report {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(folder);
+        let runs = recording::find(&[path]).unwrap_or_else(|error| panic!("{error:#}"));
+        let only = std::env::var("CMSIM_ONLY").unwrap_or_default();
+        let runs: Vec<Run> = runs.into_iter().filter(|run| run.name.starts_with(&only)).collect();
+        let reports: Vec<Report> =
+            runs.par_iter().map(|run| check(run, WALKS).unwrap_or_else(|error| panic!("{error:#}"))).collect();
+        let mut all = Report::default();
+        reports.into_iter().for_each(|report| all.add(report));
+        all
+    }
+
+    fn assert_foretold(folder: &str) {
+        let report = all(folder);
+        let lines: String = report.mismatches.iter().map(|mismatch| format!("{mismatch}\n")).collect();
+        assert!(report.mismatches.is_empty(), "{} of {:?}\n{lines}", report.mismatches.len(), report.checked);
+    }
+
+    #[test]
+    fn drains_of_1_36_are_foretold() {
+        assert_foretold("drains");
+    }
+
+    #[test]
+    fn drains_of_1_37_are_foretold() {
+        assert_foretold("drains-1.37");
+    }
+}
