@@ -4,9 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyhow::Context;
-
-use crate::cluster::{Cluster, Detail, NodeId, Owner, PodId};
+use crate::cluster::{Cluster, Detail, NodeId, ObjectKey, Owner, PodId, WorkloadId};
 use crate::explore::{End, Setup, walk};
 use crate::trace::{Event, Record};
 use crate::upgrade::{Action, Outcome, decide};
@@ -25,10 +23,7 @@ struct Foretold {
 
 /// Compares one run with so many walks.
 pub fn check(run: &Run, walks: u64) -> anyhow::Result<Report> {
-    let text = std::fs::read(&run.initial).with_context(|| run.name.clone())?;
-    let cluster = crate::import::from_recording(&serde_json::from_slice(&text).with_context(|| run.name.clone())?)
-        .map_err(|errors| anyhow::anyhow!("{}: {errors:?}", run.name))?;
-    let mut setup = Setup::new(cluster, run.scenario.goal(), decide);
+    let mut setup = Setup::new(run.cluster()?, run.scenario.goal(), decide);
     setup.physics = Arc::new(run.scenario.physics());
     setup.disturbances = Arc::new(run.scenario.disturbances()?);
     let foretold: Vec<Foretold> = (0..walks).map(|seed| foretell(&setup, seed)).collect();
@@ -138,18 +133,39 @@ fn pod_of(record: &Record) -> Option<PodId> {
 }
 
 fn note_ready(cluster: &Cluster, pod: PodId, lowest: &mut BTreeMap<String, u32>) {
-    let ready = match cluster.top_of_pod(pod) {
+    let strong = |&other: &PodId| cluster.pod(other).is_serving_strength();
+    let ready = match topmost(cluster, pod) {
+        Some(workload) if matches!(cluster.workload(workload).detail, Detail::CronJob(_)) => {
+            cluster.owned_workloads(workload).iter().map(|&job| cluster.ready_pods(job)).sum()
+        }
         Some(workload) => cluster.ready_pods(workload),
-        None => u32::from(cluster.pod(pod).is_serving_strength()),
+        None => match (cluster.pod(pod).owner, cluster.pod(pod).node) {
+            (Owner::Node, Some(node)) => {
+                let same = |other: &PodId| owner_of(cluster, *other) == owner_of(cluster, pod);
+                cluster.pods_of_node(node).iter().filter(|other| same(other) && strong(other)).count() as u32
+            }
+            _ => u32::from(strong(&pod)),
+        },
     };
     let entry = lowest.entry(owner_of(cluster, pod)).or_insert(ready);
     *entry = ready.min(*entry);
 }
 
-/// The topmost controller; a bare pod is its own owner (DRAINS.md).
+fn topmost(cluster: &Cluster, pod: PodId) -> Option<WorkloadId> {
+    let top = cluster.top_of_pod(pod)?;
+    Some(cluster.workload(top).owner.unwrap_or(top))
+}
+
+/// The topmost controller; a mirror pod's is its node, a bare pod is its own owner (DRAINS.md).
 fn owner_of(cluster: &Cluster, pod: PodId) -> String {
-    let key = cluster.top_of_pod(pod).map_or(cluster.pod_key(pod), |workload| cluster.workload(workload).key);
-    key.to_string()
+    let object = cluster.pod(pod);
+    match (topmost(cluster, pod), object.owner, object.node) {
+        (Some(workload), ..) => cluster.workload(workload).key.to_string(),
+        (None, Owner::Node, Some(node)) => {
+            ObjectKey::new(cluster.spec(pod).namespace, "Node", cluster.node(node).name()).to_string()
+        }
+        (None, ..) => cluster.pod_key(pod).to_string(),
+    }
 }
 
 fn is_of_daemon_set(cluster: &Cluster, pod: PodId) -> bool {
