@@ -48,10 +48,7 @@ fn scaled(text: &str, scale: i32) -> Result<i64, QuantityError> {
     }
     let mut value = match binary {
         0 => digits,
-        power => match digits.checked_shl(power).filter(|shifted| shifted >> power == digits) {
-            Some(shifted) => shifted,
-            None => u128::MAX,
-        },
+        power => digits.checked_shl(power).filter(|shifted| shifted >> power == digits).unwrap_or(u128::MAX),
     };
     let mut rest = dropped;
     while exponent < 0 && value > 0 {

@@ -245,7 +245,7 @@ fn pods_on(world: &World, id: WorkloadId, node: NodeId) -> Vec<PodId> {
     let pods = known.into_iter().flatten().copied();
     pods.filter(|&pod| {
         let pod = world.cluster.pod(pod);
-        !pod.gone && !(pod.is_terminal() && pod.deletion.is_some())
+        !(pod.gone || pod.is_terminal() && pod.deletion.is_some())
     })
     .collect()
 }

@@ -33,8 +33,8 @@ fn consider(world: &mut World, pod: PodId, node: NodeId) {
     match tolerated_for(&world.cluster.spec(pod).tolerations, &taints) {
         // A change of taints never moves a timer that runs.
         Some(length) if length > Millis(0) => {
-            if !due.contains_key(&pod) {
-                due.insert(pod, world.now + length);
+            if let std::collections::btree_map::Entry::Vacant(entry) = due.entry(pod) {
+                entry.insert(world.now + length);
                 world.at(world.now + length, Task::TaintDelete(pod));
             }
         }
