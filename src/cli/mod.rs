@@ -2,6 +2,7 @@
 
 mod capacity;
 mod check;
+mod conform;
 mod explain;
 mod input;
 mod output;
@@ -36,6 +37,7 @@ enum Command {
     Check(check::Args),
     Capacity(capacity::Args),
     Explain(explain::Args),
+    Conform(conform::Args),
 }
 
 /// Parses the command line, runs the subcommand, prints the error chain.
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Capacity(args) => capacity::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Conform(args) => conform::run(&args),
     };
     match result {
         Ok(code) => ExitCode::from(code),
