@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod input;
 mod output;
+mod test;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,7 @@ enum Command {
     Check(check::Args),
     Capacity(capacity::Args),
     Explain(explain::Args),
+    Test(test::Args),
 }
 
 /// Parses the command line, runs the subcommand, prints the error chain.
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Capacity(args) => capacity::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Test(args) => test::run(&args),
     };
     match result {
         Ok(code) => ExitCode::from(code),
