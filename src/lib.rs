@@ -21,6 +21,7 @@ pub mod judge;
 pub mod preflight;
 pub mod report;
 pub mod scenario;
+pub mod simulations;
 pub mod simulator;
 pub mod trace;
 pub mod upgrade;

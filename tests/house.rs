@@ -31,7 +31,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that put the others together: they may know everything but `cli`.
-const ON_TOP: &[&str] = &["check", "report"];
+const ON_TOP: &[&str] = &["check", "report", "simulations"];
 
 /// What must not stand in a pure room, with the reason.
 const IMPURE: &[(&str, &str)] = &[

@@ -6,6 +6,7 @@ mod conform;
 mod explain;
 mod input;
 mod output;
+mod test;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,7 @@ enum Command {
     Capacity(capacity::Args),
     Explain(explain::Args),
     Conform(conform::Args),
+    Test(test::Args),
 }
 
 /// Parses the command line, runs the subcommand, prints the error chain.
@@ -56,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Capacity(args) => capacity::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Conform(args) => conform::run(&args),
+        Command::Test(args) => test::run(&args),
     };
     match result {
         Ok(code) => ExitCode::from(code),

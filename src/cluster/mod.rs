@@ -44,7 +44,7 @@ pub use pod::{
 pub use resources::Resources;
 pub use run::{Backup, Lock, Refusal, Run, Standing};
 pub use service::Service;
-pub use time::{Millis, Time};
+pub use time::{Millis, MillisError, Time};
 pub use version::{Version, VersionError};
 pub use volume::{Access, Claim, PersistentVolume, StorageCapacity, StorageClass};
 pub use workload::{

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// A length of time in milliseconds.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
+/// A length of time in milliseconds. Files may also write it as `90s`, `5m`, `1h30m`, `250ms`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Millis(pub i64);
 
@@ -19,6 +20,51 @@ impl Millis {
     /// Seconds as a number for people and JSON.
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / 1000.0
+    }
+}
+
+/// Why a text is no length of time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a duration (examples: 30s, 10m, 1h30m)")]
+pub struct MillisError(pub String);
+
+impl FromStr for Millis {
+    type Err = MillisError;
+
+    /// Whole amounts with their units, as Go and kubectl write them.
+    fn from_str(text: &str) -> Result<Millis, MillisError> {
+        let error = || MillisError(text.to_owned());
+        let (mut total, mut rest) = (0_i64, text);
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(error)?;
+            let amount: i64 = rest[..digits].parse().map_err(|_| error())?;
+            let end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
+            let scale = match &rest[digits..end] {
+                "ms" => 1,
+                "s" => 1_000,
+                "m" => 60_000,
+                "h" => 3_600_000,
+                _ => return Err(error()),
+            };
+            total = amount.checked_mul(scale).and_then(|part| total.checked_add(part)).ok_or_else(error)?;
+            rest = &rest[end..];
+        }
+        if text.is_empty() { Err(error()) } else { Ok(Millis(total)) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Millis {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(i64),
+            Text(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Number(millis) => Ok(Millis(millis)),
+            Written::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        }
     }
 }
 

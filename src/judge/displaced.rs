@@ -38,7 +38,8 @@ impl Rule for Displaced {
                 let message = format!("{} ready at the end, {before} before", tally.ready);
                 broken.push(Violation {
                     code: ABOUT.code,
-                    class: Class::Disruptive,
+                    // A run that has stopped leaves the application as it was when it stopped: short of a pod, above its floor.
+                    class: if rest.done { Class::Disruptive } else { Class::Blocked },
                     object: workload.key,
                     at: rest.now,
                     node: None,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::cluster::{
-    BudgetId, Cluster, Detail, IntOrPercent, Millis, Name, ObjectKey, Owner, Phase, PodId, PodSpec, Selector, SpecId,
-    WorkloadId,
+    Backup, BudgetId, Cluster, Detail, IntOrPercent, Lock, Millis, Name, NodeId, ObjectKey, Owner, Phase, PodId,
+    PodSpec, Selector, ServiceId, SpecId, WorkloadId,
 };
 use crate::simulator::{Chooser, Disturbance, Trigger, World, controllers};
 use crate::trace::Event;
@@ -78,6 +78,16 @@ pub enum Verb {
     Ready,
     /// Nothing for a while.
     Wait,
+    /// The engine is killed and started again: what it had decided and not done is forgotten.
+    KillEngine,
+    /// The host job of a node will fail.
+    FailHost,
+    /// The host job of a node will never end: the node does not come back.
+    HangHost,
+    /// The cluster's lock is somebody else's (`name`).
+    TakeLock,
+    /// The backup that is being taken fails.
+    FailBackup,
 }
 
 /// Pods by namespace, labels, node, name; the first `count` of them in namespace/name order.
@@ -181,6 +191,28 @@ impl Action {
                 Arc::new(move |world, chooser| create(world, body.clone(), chooser))
             }
             Verb::Wait => Arc::new(|_, _| {}),
+            Verb::KillEngine => Arc::new(|world, chooser| world.restart_engine(chooser)),
+            Verb::FailHost | Verb::HangHost => {
+                let node = Name::new(self.node.as_deref().ok_or_else(|| error("`node` is missing"))?);
+                let hangs = self.verb == Verb::HangHost;
+                Arc::new(move |world, _| {
+                    if let Some(node) = world.cluster.find_node(node) {
+                        world.hosts[node.index()].fails = !hangs;
+                        world.hosts[node.index()].hangs = hangs;
+                    }
+                })
+            }
+            Verb::TakeLock => {
+                let holder = Name::new(self.name.as_deref().ok_or_else(|| error("`name` is missing"))?);
+                Arc::new(move |world, chooser| {
+                    world.cluster.run.lock = Lock::Other { holder, since: world.now };
+                    world.emit(Event::Lock, chooser);
+                })
+            }
+            Verb::FailBackup => Arc::new(|world, chooser| {
+                world.cluster.run.backup = Backup::Failed;
+                world.emit(Event::Backup, chooser);
+            }),
         };
         let name = Name::new(&format!("{:?}", self.verb).to_lowercase());
         Ok(Disturbance { name, trigger, delay: Millis((self.delay * 1000.0) as i64), act })
@@ -320,6 +352,11 @@ fn delete(world: &mut World, object: &ObjectKey, orphan: bool, grace: Option<u32
         if let Some(pod) = pod.map(|(id, _)| id) {
             world.delete_pod(pod, grace, chooser);
         }
+    } else if object.kind == "Node" {
+        if let Some(node) = world.cluster.find_node(object.name) {
+            world.cluster.update_node(node, |node| node.gone = true);
+            world.emit(Event::NodeGone(node), chooser);
+        }
     } else if object.kind == "PodDisruptionBudget" {
         let budget = world.cluster.budgets().find(|(id, _)| world.cluster.budget_key(*id) == *object).map(|(id, _)| id);
         if let Some(budget) = budget {
@@ -360,20 +397,28 @@ fn delete_workload(world: &mut World, workload: WorkloadId, orphan: bool, choose
 }
 
 fn create(world: &mut World, body: serde_json::Value, chooser: &mut dyn Chooser) {
-    let (pods, budgets) = (world.cluster.pods().len(), world.cluster.budgets().len());
-    if crate::import::apply(&mut world.cluster, body).is_err() {
+    let (pods, nodes) = (world.cluster.pods().len(), world.cluster.nodes().len());
+    if crate::import::create(&mut world.cluster, body).is_err() {
         return;
     }
     controllers::adopt_orphans(&mut world.cluster);
     let (created, workloads) = (world.cluster.pods().len(), world.cluster.workloads().len());
+    let (budgets, services) = (world.cluster.budgets().len(), world.cluster.services().len());
+    let all_nodes = world.cluster.nodes().len();
+    for index in nodes..all_nodes {
+        world.hosts.push(Default::default());
+        world.emit(Event::NodeCreated(NodeId(index as u32)), chooser);
+    }
+    for index in 0..budgets {
+        world.wake_budget(BudgetId(index as u32), chooser);
+    }
+    for index in 0..services {
+        world.wake_service(ServiceId(index as u32), chooser);
+    }
     for index in pods..created {
         world.emit(Event::PodCreated(PodId(index as u32)), chooser);
     }
     for index in 0..workloads {
         world.wake_workload(WorkloadId(index as u32), chooser);
-    }
-    let known = budgets..world.cluster.budgets().len();
-    for index in known {
-        world.wake_budget(BudgetId(index as u32), chooser);
     }
 }

@@ -1,4 +1,4 @@
-//! Scenario files: a cluster, a goal, faults, and the verdict that is expected.
+//! What happens during a run besides the upgrade, as scenario files and recordings write it.
 
 mod disturbance;
 

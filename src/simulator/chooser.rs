@@ -1,6 +1,8 @@
 //! Where chance comes from. The world never rolls its own dice: whoever drives it hands a [`Chooser`] in. A walk samples, a
 //! replay reads, a search enumerates.
 
+use serde::Deserialize;
+
 use crate::cluster::Millis;
 
 /// What a choice is about; lets a driver treat kinds of choices differently.
@@ -17,7 +19,8 @@ pub enum Choice {
 }
 
 /// What a delay is for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Delay {
     /// A component notices a change (watch latency) and reacts.
     Watch,

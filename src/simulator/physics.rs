@@ -8,6 +8,12 @@ use crate::cluster::{Cluster, Millis, SpecId};
 
 use super::Delay;
 
+/// Resolution of the API's timestamps.
+const SECOND: i64 = 1000;
+
+/// From binding to Ready with the image there and no start-up work (KUBERNETES.md E.10).
+const QUICKEST_START: Millis = Millis(500);
+
 /// Durations and manners of the world.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Physics {
@@ -39,12 +45,14 @@ pub enum Down {
 }
 
 impl Physics {
-    /// These durations, with the times from start to Ready that the input itself shows, by template; a quarter is added to the
-    /// longest and taken from the shortest, since a dump shows few starts.
+    /// These durations, with the times from start to Ready that the input itself shows, by template. A dump shows few starts and
+    /// whole seconds: a second and a quarter are added to the longest and taken from the shortest, but nothing starts faster than
+    /// on an idle machine (KUBERNETES.md E.10).
     pub fn with_history_of(mut self, cluster: &Cluster) -> Physics {
         for (&spec, samples) in &cluster.catalog.start_to_ready {
             if let (Some(shortest), Some(longest)) = (samples.iter().min(), samples.iter().max()) {
-                self.measured.insert(spec, (Millis(shortest.0 * 3 / 4), Millis(longest.0 * 5 / 4)));
+                let shortest = Millis(((shortest.0 - SECOND) * 3 / 4).max(QUICKEST_START.0));
+                self.measured.insert(spec, (shortest, Millis((longest.0 + SECOND) * 5 / 4)));
             }
         }
         self

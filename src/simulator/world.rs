@@ -85,7 +85,7 @@ impl World {
     /// A world that goes on from what is known of a cluster. Pods in the middle of starting or stopping go on with it;
     /// controllers look at everything once.
     pub fn new(cluster: Cluster, now: Time, physics: Arc<Physics>, chooser: &mut dyn Chooser) -> World {
-        let nodes = cluster.nodes().len();
+        let (nodes, pods) = (cluster.nodes().len(), cluster.pods().len());
         let mut world = World {
             scheduler: scheduler::Scheduler::new(&cluster),
             controllers: controllers::Memory::new(&cluster),
@@ -103,7 +103,8 @@ impl World {
             agenda: BinaryHeap::new(),
             sequence: 0,
             schedule_due: None,
-            names: 0,
+            // Names that an earlier world gave to pods of this cluster are not given again.
+            names: pods as u32,
         };
         kubelet::resume(&mut world, chooser);
         controllers::resume(&mut world, chooser);

@@ -86,6 +86,8 @@ impl Replay<'_> {
             }
             Verb::Delete => self.deletion(action, &disturbance),
             Verb::Ready | Verb::Unready | Verb::Cordon | Verb::Uncordon | Verb::Wait => {}
+            // No recorder does these.
+            Verb::KillEngine | Verb::FailHost | Verb::HangHost | Verb::TakeLock | Verb::FailBackup => {}
             Verb::Patch | Verb::PatchPods | Verb::Create => {
                 let template = deployment.map(|id| (id, self.world.cluster.workload(id).template));
                 let before = deployment.map(|id| self.world.cluster.workload(id).replicas);

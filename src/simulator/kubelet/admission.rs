@@ -44,7 +44,7 @@ fn has_room(cluster: &Cluster, id: PodId, node: NodeId) -> bool {
     let mut pods = 1;
     for &other in cluster.pods_of_node(node) {
         let pod = cluster.pod(other);
-        if other != id && !pod.is_terminal() && pod.started.is_some() {
+        if other != id && !pod.is_terminal() && super::was_admitted(pod) {
             used.add(&cluster.spec(other).requests);
             pods += 1;
         }
@@ -67,7 +67,7 @@ fn ports_are_free(cluster: &Cluster, id: PodId, node: NodeId) -> bool {
             let taken = &cluster.spec(other).host_ports;
             other != id
                 && !pod.is_terminal()
-                && pod.started.is_some()
+                && super::was_admitted(pod)
                 && taken.iter().any(|a| wanted.iter().any(|b| conflict(a, b)))
         })
 }

@@ -90,7 +90,7 @@ fn is_held(world: &mut World, volume: VolumeId, node: NodeId) -> bool {
     }
     let used = cluster.pods_of_node(node).iter().any(|&pod| {
         let object = cluster.pod(pod);
-        !object.is_terminal() && object.started.is_some() && volumes(cluster, pod).contains(&volume)
+        !object.is_terminal() && super::was_admitted(object) && volumes(cluster, pod).contains(&volume)
     });
     if used || !world.hosts[node.index()].down {
         return used;

@@ -2,6 +2,7 @@
 
 mod admission;
 mod attach;
+mod resolver;
 mod start;
 mod stop;
 #[cfg(test)]
@@ -166,6 +167,11 @@ fn replace_mirror(world: &mut World, id: PodId, chooser: &mut dyn Chooser) {
 /// The pod is written by its kubelet: the API only shows a mirror of it.
 fn is_static(pod: &Pod) -> bool {
     pod.mirror || pod.owner == Owner::Node
+}
+
+/// The kubelet has taken the pod in: it holds its room until it has ended.
+fn was_admitted(pod: &Pod) -> bool {
+    pod.started.is_some() || pod.phase == Phase::Running
 }
 
 /// A pod that ends by itself does so `sim/run-seconds` after it became Ready.

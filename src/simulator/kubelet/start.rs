@@ -4,11 +4,14 @@ use crate::cluster::{Cluster, Container, Millis, Name, Phase, PodId, Probe, Spec
 use crate::simulator::{Chooser, Delay, Task, World};
 use crate::trace::Event;
 
-use super::{Step, admission, attach, is_down};
+use super::{Step, admission, attach, is_down, resolver};
 
 /// A pod was bound to a node.
 pub(in crate::simulator) fn pod_bound(world: &mut World, id: PodId, chooser: &mut dyn Chooser) {
-    if is_down(world, id) || world.kubelets.hopeless.contains(&world.cluster.pod(id).spec) {
+    if is_down(world, id)
+        || world.kubelets.hopeless.contains(&world.cluster.pod(id).spec)
+        || !resolver::sandbox_starts(&world.cluster, id)
+    {
         return;
     }
     let length = match world.cluster.spec(id).timing.start {
@@ -77,7 +80,8 @@ pub(super) fn started(world: &mut World, id: PodId, chooser: &mut dyn Chooser) {
 /// Containers run: when does the pod become Ready, if ever?
 pub(super) fn plan_ready(world: &mut World, id: PodId, chooser: &mut dyn Chooser) {
     let timing = world.cluster.spec(id).timing;
-    if timing.never_ready || world.kubelets.hopeless.contains(&world.cluster.pod(id).spec) {
+    let hopeless = world.kubelets.hopeless.contains(&world.cluster.pod(id).spec);
+    if timing.never_ready || hopeless || resolver::forwards_to_itself(&world.cluster, id) {
         return;
     }
     let spec = world.cluster.spec(id);
