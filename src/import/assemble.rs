@@ -115,6 +115,7 @@ fn put_all(cluster: &mut Cluster, directory: &mut Directory, entries: &[Entry], 
             }
             Object::Claim(raw) => storage::claim(cluster, raw),
             Object::Volume(raw) => storage::volume(cluster, raw),
+            Object::VolumeAttachment(raw) => storage::attachment(cluster, raw),
             Object::Budget(raw) => policy::budget(cluster, &header.api_version, raw, taken_at),
             Object::Service(raw) => policy::service(cluster, raw),
             _ => {}

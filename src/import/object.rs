@@ -9,7 +9,9 @@ use super::job::{RawCronJob, RawJob};
 use super::node::RawNode;
 use super::pod::RawPod;
 use super::policy::{RawAutoscaler, RawBudget, RawNamespace, RawPriorityClass, RawQuota, RawRuntimeClass, RawService};
-use super::storage::{RawClaim, RawCsiDriver, RawCsiNode, RawPersistentVolume, RawStorageCapacity, RawStorageClass};
+use super::storage::{
+    RawClaim, RawCsiDriver, RawCsiNode, RawPersistentVolume, RawStorageCapacity, RawStorageClass, RawVolumeAttachment,
+};
 use super::wire::{Meta, Present, Stamp, object};
 use super::workload::{RawReplicationController, RawWorkload};
 use crate::cluster::{Name, ObjectKey, Time};
@@ -109,6 +111,7 @@ pub(super) enum Object {
     StorageCapacity(Box<RawStorageCapacity>),
     CsiDriver(Box<RawCsiDriver>),
     CsiNode(Box<RawCsiNode>),
+    VolumeAttachment(Box<RawVolumeAttachment>),
     PriorityClass(Box<RawPriorityClass>),
     RuntimeClass(Box<RawRuntimeClass>),
     Namespace(Box<RawNamespace>),
@@ -187,6 +190,7 @@ impl Object {
             ("storage.k8s.io", "CSIStorageCapacity") => Object::StorageCapacity(of(from)?),
             ("storage.k8s.io", "CSIDriver") => Object::CsiDriver(of(from)?),
             ("storage.k8s.io", "CSINode") => Object::CsiNode(of(from)?),
+            ("storage.k8s.io", "VolumeAttachment") => Object::VolumeAttachment(of(from)?),
             ("scheduling.k8s.io", "PriorityClass") => Object::PriorityClass(of(from)?),
             ("node.k8s.io", "RuntimeClass") => Object::RuntimeClass(of(from)?),
             ("", "Namespace") => Object::Namespace(of(from)?),
@@ -225,6 +229,7 @@ impl Object {
             Object::StorageCapacity(raw) => &raw.metadata,
             Object::CsiDriver(raw) => &raw.metadata,
             Object::CsiNode(raw) => &raw.metadata,
+            Object::VolumeAttachment(raw) => &raw.metadata,
             Object::PriorityClass(raw) => &raw.metadata,
             Object::RuntimeClass(raw) => &raw.metadata,
             Object::Namespace(raw) => &raw.metadata,
@@ -255,6 +260,7 @@ impl Object {
             | Object::StorageClass(_)
             | Object::CsiDriver(_)
             | Object::CsiNode(_)
+            | Object::VolumeAttachment(_)
             | Object::PriorityClass(_)
             | Object::RuntimeClass(_)
             | Object::Namespace(_)

@@ -1,5 +1,7 @@
 //! Claims, volumes, storage classes, and what CSI drivers say of nodes.
 
+use std::sync::Arc;
+
 use super::affinity::NodeSelector;
 use super::wire::{Amounts, CheckedSelector, Meta, Quantity, object};
 use crate::cluster::{
@@ -111,6 +113,23 @@ object! {
         prevent_pod_scheduling_if_missing: bool,
     }
 
+    /// VolumeAttachment.
+    struct RawVolumeAttachment {
+        metadata: Meta,
+        spec: VolumeAttachmentSpec,
+    }
+
+    /// `spec` of a VolumeAttachment.
+    struct VolumeAttachmentSpec {
+        node_name: Name,
+        source: AttachmentSource,
+    }
+
+    /// `spec.source` of a VolumeAttachment.
+    struct AttachmentSource {
+        persistent_volume_name: Name,
+    }
+
     /// CSINode.
     struct RawCsiNode {
         metadata: Meta,
@@ -212,6 +231,15 @@ pub(super) fn volume(cluster: &mut Cluster, raw: &RawPersistentVolume) {
         None => {
             cluster.add_volume(volume);
         }
+    }
+}
+
+/// Notes a volume as attached to a node.
+pub(super) fn attachment(cluster: &mut Cluster, raw: &RawVolumeAttachment) {
+    let volume = raw.spec.source.persistent_volume_name;
+    let there = Arc::make_mut(&mut cluster.attached).entry(raw.spec.node_name).or_default();
+    if !volume.is_empty() && !there.contains(&volume) {
+        there.push(volume);
     }
 }
 

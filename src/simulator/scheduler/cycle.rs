@@ -121,8 +121,9 @@ impl<'a> Cycle<'a> {
     }
 
     /// Filters and scores. With `detail` every rejection and every score is kept; without, rejections are only found out when
-    /// no node fits. The second value: how many nodes were looked at, for the next start index (C19).
-    pub(super) fn evaluate(&mut self, detail: bool) -> (Evaluation, usize) {
+    /// no node fits. `among`: the nodes to look at, if that is settled. The second value: how many nodes were looked at, for the
+    /// next start index (C19).
+    pub(super) fn evaluate(&mut self, among: Option<&[NodeId]>, detail: bool) -> (Evaluation, usize) {
         let order = self.scheduler.node_order();
         let mut evaluation = Evaluation {
             pod: self.pod,
@@ -153,13 +154,18 @@ impl<'a> Cycle<'a> {
         }
         let to_find = nodes_to_find(nodes.len());
         evaluation.sampling = Sampling { start: self.scheduler.start, to_find, of: nodes.len() };
+        let (nodes, start, to_find) = match among {
+            Some(among) => (among, 0, among.len()),
+            None => (nodes, self.scheduler.start.checked_rem(nodes.len()).unwrap_or(0), to_find),
+        };
         let mut rejected = 0;
         if !detail {
-            (evaluation.feasible, rejected) = self.find(nodes, to_find, |_, _| {});
+            (evaluation.feasible, rejected) = self.find(nodes, start, to_find, |_, _| {});
         }
         if detail || evaluation.feasible.is_empty() {
             let mut rejections = Vec::with_capacity(rejected);
-            (evaluation.feasible, rejected) = self.find(nodes, to_find, |node, why| rejections.push((node, why)));
+            let keep = |node, why| rejections.push((node, why));
+            (evaluation.feasible, rejected) = self.find(nodes, start, to_find, keep);
             evaluation.rejected = rejections;
         }
         if evaluation.feasible.len() == 1 {
@@ -177,16 +183,17 @@ impl<'a> Cycle<'a> {
         (evaluation, looked_at)
     }
 
-    /// The first `to_find` feasible nodes from the start index on, and how many were rejected on the way.
+    /// The first `to_find` feasible nodes from the start index on, and how many were rejected on the way. Only the next feasible
+    /// node ends the search, so that nodes rejected before it count as well.
     fn find(
         &mut self,
         nodes: &[NodeId],
+        start: usize,
         to_find: usize,
         mut why: impl FnMut(NodeId, Rejection),
     ) -> (Vec<NodeId>, usize) {
         let mut feasible = Vec::with_capacity(to_find);
         let mut rejected = 0;
-        let start = if nodes.is_empty() { 0 } else { self.scheduler.start % nodes.len() };
         for &node in nodes[start..].iter().chain(&nodes[..start]) {
             match self.filter_with_nominated(node) {
                 // The search ends with the first feasible node too many; what was rejected before it was looked at.

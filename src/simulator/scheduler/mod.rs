@@ -131,15 +131,35 @@ impl Scheduler {
         pod: PodId,
         chooser: &mut dyn Chooser,
     ) -> (Evaluation, Option<PostFilter>) {
-        let attempt = self.attempt(cluster, pod, true, chooser);
+        let attempt = self.attempt(cluster, pod, None, true, chooser);
+        (attempt.evaluation, attempt.post_filter)
+    }
+
+    /// As [`Scheduler::evaluate`], looking at all these nodes, in their order, and at no other: with several workers, which nodes
+    /// are looked at before enough of them fit is left to chance (C22).
+    pub fn evaluate_among(
+        &mut self,
+        cluster: &Cluster,
+        pod: PodId,
+        nodes: &[NodeId],
+        chooser: &mut dyn Chooser,
+    ) -> (Evaluation, Option<PostFilter>) {
+        let attempt = self.attempt(cluster, pod, Some(nodes), true, chooser);
         (attempt.evaluation, attempt.post_filter)
     }
 
     /// One attempt. Without `detail` only what decides is found out.
-    fn attempt(&mut self, cluster: &Cluster, pod: PodId, detail: bool, chooser: &mut dyn Chooser) -> Attempt {
+    fn attempt(
+        &mut self,
+        cluster: &Cluster,
+        pod: PodId,
+        among: Option<&[NodeId]>,
+        detail: bool,
+        chooser: &mut dyn Chooser,
+    ) -> Attempt {
         let class = self.prepare(cluster, pod);
         let mut cycle = Cycle::new(self, cluster, pod, &class);
-        let (evaluation, looked_at) = cycle.evaluate(detail);
+        let (evaluation, looked_at) = cycle.evaluate(among, detail);
         let post_filter = if evaluation.feasible.is_empty() && evaluation.all_nodes > 0 {
             Some(preemption::post_filter(&mut cycle, &evaluation, chooser))
         } else {

@@ -3,14 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use smallvec::SmallVec;
-
 use crate::cluster::{BudgetId, Cluster, DisruptionReason, NodeId, PodId, Time};
 use crate::simulator::{Choice, World};
 use crate::trace::Event;
 
 use super::cycle::{Cycle, Trial};
-use super::{Chooser, Code, Evaluation, PreFilter, Rejection, minor};
+use super::{Chooser, Code, Evaluation, PreFilter, Rejection, Scheduler, minor};
 
 /// A node is not looked at for victims, or has none.
 const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
@@ -269,29 +267,32 @@ pub fn carry_out(world: &mut World, pod: PodId, decided: &PostFilter, chooser: &
         Nomination::Unchanged => {}
         Nomination::Cleared => nominate(world, pod, None, chooser),
         Nomination::Node(node) => {
+            let superseded = superseded(&world.cluster, &world.scheduler, pod, decided);
             nominate(world, pod, Some(node), chooser);
-            let live: SmallVec<[PodId; 8]> = decided
-                .victims
-                .iter()
-                .copied()
-                .filter(|&victim| world.cluster.pod(victim).deletion.is_none())
-                .collect();
-            for &victim in &live {
-                world.mark_disrupted(victim, DisruptionReason::PreemptionByScheduler, chooser);
-                world.delete_pod(victim, None, chooser);
-            }
-            // With asynchronous preemption, nothing more happens if all victims are on their way out already.
-            if !live.is_empty() || minor(&world.cluster) < 33 {
-                let priority = world.cluster.spec(pod).priority;
-                let hopeful = world.scheduler.node_state(node).nominated.clone();
-                for other in hopeful {
-                    if world.cluster.spec(other).priority < priority {
-                        nominate(world, other, None, chooser);
-                    }
+            for &victim in &decided.victims {
+                if world.cluster.pod(victim).deletion.is_none() {
+                    world.mark_disrupted(victim, DisruptionReason::PreemptionByScheduler, chooser);
+                    world.delete_pod(victim, None, chooser);
                 }
+            }
+            for other in superseded {
+                nominate(world, other, None, chooser);
             }
         }
     }
+}
+
+/// Pods of lower priority that had hoped for the node and lose their nomination. With asynchronous preemption, they keep it if all
+/// victims are on their way out already: then there is nothing to do, and nothing is done.
+pub fn superseded(cluster: &Cluster, scheduler: &Scheduler, pod: PodId, decided: &PostFilter) -> Vec<PodId> {
+    let Nomination::Node(node) = decided.nomination else { return Vec::new() };
+    let idle = decided.victims.iter().all(|&victim| cluster.pod(victim).deletion.is_some());
+    if idle && minor(cluster) >= 33 {
+        return Vec::new();
+    }
+    let priority = cluster.spec(pod).priority;
+    let hopeful = scheduler.node_state(node).nominated.iter().copied();
+    hopeful.filter(|&other| other != pod && cluster.spec(other).priority < priority).collect()
 }
 
 fn nominate(world: &mut World, pod: PodId, node: Option<NodeId>, chooser: &mut dyn Chooser) {

@@ -10,7 +10,7 @@ use super::{Attempt, Plugins, minor, preemption};
 pub fn run(world: &mut World, chooser: &mut dyn Chooser) {
     let impatient = minor(&world.cluster) >= 33;
     if let Some(pod) = world.scheduler.queue.pop(world.now, impatient) {
-        let attempt = world.scheduler.attempt(&world.cluster, pod, false, chooser);
+        let attempt = world.scheduler.attempt(&world.cluster, pod, None, false, chooser);
         if attempt.evaluation.best.is_empty() {
             fail(world, pod, &attempt, chooser);
         } else {
