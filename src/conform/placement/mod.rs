@@ -179,6 +179,7 @@ impl Attempt<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::print_stderr)]
 mod tests {
     use super::*;
 
