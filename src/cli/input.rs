@@ -232,30 +232,10 @@ pub fn setup(source: &Source, goal: &GoalArgs) -> anyhow::Result<Setup> {
 
 /// A duration as kubectl's flags take it: `90s`, `5m`, `1h30m`, or plain seconds.
 fn duration(text: &str) -> Result<Millis, String> {
-    let error = || format!("{text:?} is not a duration (examples: 30s, 10m, 1h30m)");
-    if text.is_empty() {
-        return Err(error());
+    match text.parse::<u32>() {
+        Ok(seconds) => Ok(Millis::secs(i64::from(seconds))),
+        Err(_) => text.parse::<Millis>().map_err(|error| error.to_string()),
     }
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Ok(Millis::secs(i64::from(seconds)));
-    }
-    let mut total = 0_i64;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(error)?;
-        let amount: i64 = rest[..digits].parse().map_err(|_| error())?;
-        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
-        let scale = match &rest[digits..unit_end] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            _ => return Err(error()),
-        };
-        total = amount.checked_mul(scale).and_then(|part| total.checked_add(part)).ok_or_else(error)?;
-        rest = &rest[unit_end..];
-    }
-    Ok(Millis(total))
 }
 
 #[cfg(test)]

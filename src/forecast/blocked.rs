@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cluster::{Cluster, Name, NodeId, ObjectKey, PodId};
 use crate::explore::End;
-use crate::simulator::World;
+use crate::simulator::{First, World, eviction};
 use crate::upgrade::{Describe, Outcome, Reason};
 
 use super::placement::is_movable;
@@ -35,7 +35,18 @@ fn why(world: &World, id: PodId) -> String {
     let reason = waiting.iter().map(|waiting| &waiting.reason).find(|reason| pods_of(reason).contains(&id));
     match reason {
         Some(reason) => reason.describe(cluster),
-        None => "its eviction was not asked for".to_owned(),
+        None => what_the_api_would_say(world, id),
+    }
+}
+
+/// An engine that foresees a refusal does not ask; the answer is had from a dry run.
+fn what_the_api_would_say(world: &World, id: PodId) -> String {
+    let options = eviction::Options { dry_run: true, ..eviction::Options::default() };
+    let answer = eviction::evict(&mut world.clone(), id, options, &mut First);
+    match answer.causes.first() {
+        Some((_, cause)) => format!("{} {cause}", answer.message),
+        None if answer.message.is_empty() => "the drain was given up before its eviction was asked for".to_owned(),
+        None => answer.message,
     }
 }
 
@@ -118,7 +129,7 @@ fn text(cluster: &Cluster, reason: &Reason, pod: PodId, world: &World) -> String
         Reason::EmptyDir(..) => "has emptyDir volumes, whose data an eviction deletes".to_owned(),
         Reason::DaemonSetPods(..) => "belongs to a DaemonSet".to_owned(),
         Reason::OrphanedDaemonSetPods(..) => "belongs to a DaemonSet that does not exist".to_owned(),
-        _ if cluster.run.refusal(pod).is_some() => why(world, pod),
+        _ if cluster.run.refusal(pod).is_some() || cluster.pod(pod).deletion.is_some() => why(world, pod),
         _ => reason.describe(cluster),
     }
 }
