@@ -43,12 +43,7 @@ mod tests {
     }
 
     fn assert_included(folder: &str) {
-        let mut report = all(folder);
-        // Until the scheduler is there.
-        report.mismatches.retain(|mismatch| {
-            !mismatch.recorded.contains("Preemption")
-                && !["pod.bound", "pod.unschedulable", "pod.nominated"].contains(&mismatch.kind.as_str())
-        });
+        let report = all(folder);
         let mut text = String::new();
         for mismatch in &report.mismatches {
             text.push_str(&format!("{mismatch}\n"));

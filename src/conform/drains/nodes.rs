@@ -16,7 +16,7 @@ use super::replay::Replay;
 const SETTLE: Millis = Millis(600);
 
 /// Settles every open choice in the same way.
-struct Nth(usize);
+pub(super) struct Nth(pub(super) usize);
 
 impl Chooser for Nth {
     fn pick(&mut self, _: Choice, among: usize) -> usize {

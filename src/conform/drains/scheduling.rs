@@ -1,12 +1,15 @@
 //! What the scheduler does: bindings, refusals, nominations, preemption.
 
-use crate::cluster::{Cluster, Name, NodeId, PodId};
+use std::borrow::Cow;
+
+use crate::cluster::{Cluster, Name, NodeId, Phase, PodId};
 use crate::simulator::First;
 use crate::simulator::scheduler::preemption::Nomination;
 use crate::simulator::scheduler::{Evaluation, PostFilter, Scheduler};
 use crate::trace::Event;
 
 use super::event::Recorded;
+use super::nodes::Nth;
 use super::replay::Replay;
 
 /// Bindings are written by goroutines of their own: as many later ones may already have been decided.
@@ -43,20 +46,8 @@ impl Replay<'_> {
         let in_flight = self.in_flight(pod);
         let mut first = None;
         for state in self.states().filter(|state| pod.index() < state.pods().len()) {
-            for chosen in subsets(&in_flight) {
-                let mut assumed;
-                let view = if chosen.is_empty() {
-                    state
-                } else {
-                    assumed = state.clone();
-                    for &(other, node) in &chosen {
-                        if other.index() < assumed.pods().len() {
-                            assumed.update_pod(other, |pod| pod.node = Some(node));
-                        }
-                    }
-                    &assumed
-                };
-                let (evaluation, _) = self.evaluate(view, pod);
+            for view in views(state, pod, &in_flight) {
+                let (evaluation, _) = self.evaluate(&view, pod);
                 if best(&evaluation).any(|best| best == node) {
                     return Ok(());
                 }
@@ -90,30 +81,41 @@ impl Replay<'_> {
     pub(super) fn pod_unschedulable(&mut self, ns: &str, pod: &str, message: &str) {
         let Some(id) = self.find_pod(ns, pod) else { return };
         self.report.count("pod.unschedulable");
+        let in_flight = self.in_flight(id);
         let mut seen: Vec<String> = Vec::new();
-        let mut found = false;
-        for state in self.states().filter(|state| id.index() < state.pods().len()) {
-            let (evaluation, post_filter) = self.evaluate(state, id);
-            if evaluation.feasible.is_empty() {
-                let mut text = evaluation.message(state.spec(id));
-                if let Some(found) = &post_filter {
-                    text = format!("{text} {}", found.message);
-                }
-                found = text == message;
-                seen.push(text);
-            } else {
-                seen.push("a node fits".to_owned());
+        let states = self.states().filter(|state| id.index() < state.pods().len());
+        let found = states.flat_map(|state| views(state, id, &in_flight)).any(|view| {
+            let texts = self.refusals(&view, id);
+            let found = texts.iter().any(|text| text == message);
+            if seen.len() < 3 {
+                seen.extend(texts);
             }
-            if found {
-                break;
-            }
-        }
+            found
+        });
         if !found {
             seen.dedup();
             self.mismatch("pod.unschedulable", pod, seen.join(" or "), message.to_owned());
         }
         self.world.cluster.update_pod(id, |pod| pod.unschedulable = true);
         self.emit(Event::PodUnschedulable(id, Name::new(message)));
+    }
+
+    /// What the scheduler may write on a pod that fits nowhere; which of several equal nodes it names is open.
+    fn refusals(&self, view: &Cluster, pod: PodId) -> Vec<String> {
+        let mut texts = Vec::new();
+        for choice in 0.. {
+            let (evaluation, found) = Scheduler::new(view).evaluate(view, pod, &mut Nth(choice));
+            if !evaluation.feasible.is_empty() {
+                return vec!["a node fits".to_owned()];
+            }
+            let own = evaluation.message(view.spec(pod));
+            let (added, ties) = found.map_or((String::new(), 0), |found| (found.message, found.best.len()));
+            texts.push(format!("{own} {added}").trim_end().to_owned());
+            if choice + 1 >= ties {
+                break;
+            }
+        }
+        texts
     }
 
     /// `status.nominatedNodeName` changed.
@@ -167,6 +169,40 @@ impl Replay<'_> {
         let finds = |pod: &PodId| best(&self.evaluate(cluster, *pod).0).next().is_some();
         waiting.filter(finds).map(|pod| format!("{} is bound", cluster.pod_key(pod))).collect()
     }
+}
+
+/// What the scheduler may have known of its own decisions at a state: those that are written; those of the pods that stood
+/// before this one in the queue, written or not; any that are written later.
+fn views<'s>(
+    state: &'s Cluster,
+    pod: PodId,
+    in_flight: &'s [(PodId, NodeId)],
+) -> impl Iterator<Item = Cow<'s, Cluster>> {
+    let assume = move |chosen: &[(PodId, NodeId)]| {
+        let mut assumed = state.clone();
+        for &(other, node) in chosen {
+            if other.index() < assumed.pods().len() {
+                assumed.update_pod(other, |pod| pod.node = Some(node));
+            }
+        }
+        assumed
+    };
+    let in_order = move || {
+        let before: Vec<_> = in_flight.iter().copied().filter(|entry| entry.0 < pod).collect();
+        let mut assumed = assume(&before);
+        let later: Vec<PodId> = state
+            .pods()
+            .skip(pod.index() + 1)
+            .filter(|(_, other)| !other.gone && other.node.is_some() && other.phase == Phase::Pending)
+            .map(|(id, _)| id)
+            .collect();
+        for other in later {
+            assumed.update_pod(other, |pod| pod.node = None);
+        }
+        assumed
+    };
+    let subsets = subsets(in_flight).into_iter().skip(1).map(move |chosen| Cow::Owned(assume(&chosen)));
+    std::iter::once(Cow::Borrowed(state)).chain(std::iter::once_with(move || Cow::Owned(in_order()))).chain(subsets)
 }
 
 fn best(evaluation: &Evaluation) -> impl Iterator<Item = NodeId> + '_ {

@@ -68,7 +68,8 @@ pub fn post_filter(cycle: &mut Cycle<'_>, evaluation: &Evaluation, chooser: &mut
     let minor = minor(cycle.cluster);
     // The plugin of dynamic resource allocation runs first. It has nothing to say, but stops everything when PreFilter did not
     // come as far as its own.
-    let first = if minor >= 34 { "no new claims to deallocate, " } else { "" };
+    // Up to 1.36 it says so (recorded).
+    let first = if (34..=36).contains(&minor) { "no new claims to deallocate, " } else { "" };
     if minor >= 34 && matches!(evaluation.prefilter, Some(PreFilter::Rejected(_))) {
         return PostFilter { message: "not found".to_owned(), ..PostFilter::default() };
     }
