@@ -9,7 +9,7 @@ use crate::cluster::{
     BudgetId, Cluster, Detail, IntOrPercent, Millis, Name, ObjectKey, Owner, Phase, PodId, PodSpec, Selector, SpecId,
     WorkloadId,
 };
-use crate::simulator::{Chooser, Disturbance, Trigger, World, controllers};
+use crate::simulator::{Act, Chooser, Disturbance, Trigger, World, controllers};
 use crate::trace::Event;
 
 /// One action of a scenario file.
@@ -127,7 +127,7 @@ impl Action {
         };
         let pods = || self.pods.clone().ok_or_else(|| error("`pods` is missing"));
         let body = || self.body.clone().ok_or_else(|| error("`body` is missing"));
-        let act: Arc<dyn Fn(&mut World, &mut dyn Chooser) + Send + Sync> = match self.verb {
+        let act: Arc<Act> = match self.verb {
             Verb::Cordon | Verb::Uncordon => {
                 let node = Name::new(self.node.as_deref().ok_or_else(|| error("`node` is missing"))?);
                 let schedulable = self.verb == Verb::Uncordon;
