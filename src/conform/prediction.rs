@@ -211,4 +211,55 @@ mod tests {
     fn drains_of_1_37_are_foretold() {
         assert_foretold("drains-1.37");
     }
+
+    /// The engine's own pacing on the clusters of the recordings: whatever comes of a run, it ends by itself, also when the
+    /// engine is killed and started again in the middle of it.
+    #[test]
+    fn runs_with_the_engines_own_pacing_end() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/drains");
+        let runs = recording::find(&[path]).unwrap_or_else(|error| panic!("{error:#}"));
+        let ends: Vec<(String, Vec<String>)> = runs.par_iter().map(|run| (run.name.clone(), own_pacing(run))).collect();
+        let open: Vec<_> = ends.iter().filter(|(_, ends)| ends.iter().any(|end| end == "open")).collect();
+        assert!(open.is_empty(), "{open:?}");
+        let done = ends.iter().flat_map(|(_, ends)| ends).filter(|end| *end == "done").count();
+        assert!(done > ends.len(), "most runs finish: {done} of {ends:?}");
+    }
+
+    fn own_pacing(run: &Run) -> Vec<String> {
+        let cluster = run.cluster().unwrap_or_else(|error| panic!("{error:#}"));
+        let goal = crate::upgrade::Goal {
+            to: run.scenario.goal().to,
+            delete_emptydir_data: true,
+            force: true,
+            ..crate::upgrade::Goal::default()
+        };
+        let setup = Setup::new(cluster, goal, decide);
+        let word = |outcome: Option<&Outcome>| match outcome {
+            Some(Outcome::Done) => "done".to_owned(),
+            Some(Outcome::Stopped(_)) => "stopped".to_owned(),
+            None => "open".to_owned(),
+        };
+        let mut ends: Vec<String> = (0..2)
+            .map(|seed| match walk(&setup, seed, &mut |_, _| {}).end {
+                End::Ended(outcome, _) => word(Some(&outcome)),
+                End::Stuck | End::Endless => "open".to_owned(),
+            })
+            .collect();
+        let mut dice = crate::explore::Dice::new(7);
+        let mut world =
+            crate::simulator::World::new(setup.cluster.clone(), setup.start, Arc::clone(&setup.physics), &mut dice);
+        world.start_engine(Arc::clone(&setup.goal), setup.planner, &mut dice);
+        for step in 0..400_000 {
+            if step % 97 == 96 {
+                world.restart_engine(&mut dice);
+            }
+            let ended = world.engine.as_ref().is_some_and(|engine| engine.outcome.is_some());
+            if ended || !world.step(&mut dice) {
+                break;
+            }
+            world.trace.clear();
+        }
+        ends.push(word(world.engine.as_ref().and_then(|engine| engine.outcome.as_ref())));
+        ends
+    }
 }

@@ -9,7 +9,7 @@ use crate::cluster::{
     Backup, BudgetId, Cluster, Detail, IntOrPercent, Lock, Millis, Name, NodeId, ObjectKey, Owner, Phase, PodId,
     PodSpec, Selector, ServiceId, SpecId, WorkloadId,
 };
-use crate::simulator::{Chooser, Disturbance, Trigger, World, controllers};
+use crate::simulator::{Act, Chooser, Disturbance, Trigger, World, controllers};
 use crate::trace::Event;
 
 /// One action of a scenario file.
@@ -137,7 +137,7 @@ impl Action {
         };
         let pods = || self.pods.clone().ok_or_else(|| error("`pods` is missing"));
         let body = || self.body.clone().ok_or_else(|| error("`body` is missing"));
-        let act: Arc<dyn Fn(&mut World, &mut dyn Chooser) + Send + Sync> = match self.verb {
+        let act: Arc<Act> = match self.verb {
             Verb::Cordon | Verb::Uncordon => {
                 let node = Name::new(self.node.as_deref().ok_or_else(|| error("`node` is missing"))?);
                 let schedulable = self.verb == Verb::Uncordon;

@@ -32,6 +32,9 @@ impl Engine {
     }
 }
 
+/// Something that is done to a world.
+pub type Act = dyn Fn(&mut World, &mut dyn Chooser) + Send + Sync;
+
 /// What somebody else does to the cluster during a run: an operator, an admin, a fault.
 #[derive(Clone)]
 pub struct Disturbance {
@@ -42,7 +45,7 @@ pub struct Disturbance {
     /// How long after that.
     pub delay: Millis,
     /// What happens.
-    pub act: Arc<dyn Fn(&mut World, &mut dyn Chooser) + Send + Sync>,
+    pub act: Arc<Act>,
 }
 
 /// When a disturbance happens.

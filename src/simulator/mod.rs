@@ -19,7 +19,7 @@ pub mod scheduler;
 mod world;
 
 pub use chooser::{Choice, Chooser, Delay, First};
-pub use engine::{Disturbance, Engine, Trigger};
+pub use engine::{Act, Disturbance, Engine, Trigger};
 pub use kubelet::Step as KubeletStep;
 pub use physics::{Down, Physics};
 pub use world::{NewPod, Task, World};
