@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::{Cluster, Name, NodeId, ObjectKey, PodId};
-use crate::explore::End;
 use crate::simulator::{First, World, eviction};
 use crate::upgrade::{Describe, Outcome, Reason};
 
@@ -83,25 +82,25 @@ fn pods_of(reason: &Reason) -> Vec<PodId> {
     }
 }
 
-fn stop_reasons<'a>(world: &'a World, end: &'a End) -> Vec<&'a Reason> {
-    match end {
-        End::Ended(Outcome::Stopped(reasons), _) => reasons.iter().collect(),
-        End::Ended(Outcome::Done, _) => Vec::new(),
-        End::Stuck | End::Endless => {
-            world.engine.iter().flat_map(|engine| &engine.last.waiting).map(|waiting| &waiting.reason).collect()
-        }
+/// Why the engine stopped; while it has not ended: what it waits for.
+fn stop_reasons(world: &World) -> Vec<&Reason> {
+    let Some(engine) = &world.engine else { return Vec::new() };
+    match &engine.outcome {
+        Some(Outcome::Stopped(reasons)) => reasons.iter().collect(),
+        Some(Outcome::Done) => Vec::new(),
+        None => engine.last.waiting.iter().map(|waiting| &waiting.reason).collect(),
     }
 }
 
 /// Why the engine stopped, or what it waits for without end, in words.
-pub fn reasons(world: &World, end: &End) -> Vec<String> {
-    stop_reasons(world, end).into_iter().map(|reason| reason.describe(&world.cluster)).collect()
+pub fn reasons(world: &World) -> Vec<String> {
+    stop_reasons(world).into_iter().map(|reason| reason.describe(&world.cluster)).collect()
 }
 
 /// Adds the pods that a stop is about to their nodes.
-pub fn name_what_stopped(world: &World, end: &End, nodes: &mut BTreeMap<Name, NodeRun>) {
+pub fn name_what_stopped(world: &World, nodes: &mut BTreeMap<Name, NodeRun>) {
     let cluster = &world.cluster;
-    for reason in stop_reasons(world, end) {
+    for reason in stop_reasons(world) {
         for pod in pods_of(reason) {
             if let Some(node) = cluster.pod(pod).node {
                 let run = nodes.entry(cluster.node(node).name()).or_default();
@@ -109,15 +108,13 @@ pub fn name_what_stopped(world: &World, end: &End, nodes: &mut BTreeMap<Name, No
             }
         }
     }
-    if !matches!(end, End::Ended(Outcome::Done, _)) {
-        for &node in cluster.nodes_under_maintenance() {
-            let marks = &cluster.node(node).marks;
-            if marks.drain_started.is_some() && marks.host_touched.is_none() {
-                let left = pods_left(world, node);
-                let run = nodes.entry(cluster.node(node).name()).or_default();
-                for (pod, reason) in left {
-                    run.blocked.entry(pod).or_insert(reason);
-                }
+    for &node in cluster.nodes_under_maintenance() {
+        let marks = &cluster.node(node).marks;
+        if marks.drain_started.is_some() && marks.host_touched.is_none() {
+            let left = pods_left(world, node);
+            let run = nodes.entry(cluster.node(node).name()).or_default();
+            for (pod, reason) in left {
+                run.blocked.entry(pod).or_insert(reason);
             }
         }
     }

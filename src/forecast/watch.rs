@@ -82,7 +82,9 @@ pub fn observe(setup: &Setup, limits: &Limits, seed: u64) -> Observed {
         End::Stuck | End::Endless => world.now,
     };
     let mut nodes = watch.nodes;
-    blocked::name_what_stopped(world, &walk.end, &mut nodes);
+    if matches!(walk.end, End::Stuck | End::Endless) {
+        blocked::name_what_stopped(world, &mut nodes);
+    }
     let pods = world.cluster.pods();
     let pending =
         pods.filter(|(_, pod)| pod.is_active() && pod.node.is_none()).map(|(id, _)| world.cluster.pod_key(id));
@@ -98,7 +100,7 @@ pub fn observe(setup: &Setup, limits: &Limits, seed: u64) -> Observed {
         placement: placement::loads(&world.cluster),
         peaks: watch.peaks,
         pending: pending.collect(),
-        reasons: blocked::reasons(world, &walk.end),
+        reasons: blocked::reasons(world),
         end: walk.end,
     }
 }
@@ -160,6 +162,8 @@ impl Watch {
                 self.nodes.entry(cluster.node(node).name()).or_insert_with(|| NodeRun { order, ..NodeRun::default() });
             }
             Event::NodeEnded(node, outcome) => self.node_ended(record.at, node, outcome, world),
+            // Now, not when the world has come to rest: what held the run may be gone by then.
+            Event::RunEnded { done: false } => blocked::name_what_stopped(world, &mut self.nodes),
             _ => {}
         }
     }

@@ -19,18 +19,3 @@ fn every_scenario_is_as_expected() {
     }
     assert!(failed.is_empty(), "{} of {} scenarios failed\n{}", failed.len(), cases.len(), failed.join("\n"));
 }
-
-/// Prints the walk `SEED` of the scenario `SCENARIO`.
-#[test]
-#[ignore = "a tool to look at a scenario"]
-fn look() {
-    let (name, seed) = (std::env::var("SCENARIO").unwrap(), std::env::var("SEED").unwrap().parse().unwrap());
-    let case = all().into_iter().find(|case| case.name == name).unwrap();
-    let setup = case.setup().unwrap();
-    let mut text = String::new();
-    crate::explore::walk(&setup, seed, &mut |record, world| {
-        text += &crate::trace::Line::new(record, setup.start, &world.cluster).to_json();
-        text.push('\n');
-    });
-    std::fs::write(std::env::temp_dir().join("ctrlb_walk.jsonl"), text).unwrap();
-}
