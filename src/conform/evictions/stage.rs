@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::request::{self, Evict};
 use super::{answer_of, hide_versions};
-use crate::cluster::{Budget, BudgetId, Cluster, Labels, Millis, Name, Phase, PodId, Time};
+use crate::cluster::{Budget, BudgetId, Cluster, Labels, Millis, Name, Owner, Phase, PodId, Time};
 use crate::scenario::Action;
 use crate::simulator::eviction::{self, Answer};
-use crate::simulator::{First, Physics, Task, World};
+use crate::simulator::{Choice, Chooser, Delay, First, Physics, Task, World};
 use crate::trace::Event;
 
 const NAMESPACE: &str = "ns";
@@ -19,8 +19,24 @@ const NAMESPACE: &str = "ns";
 /// As long as the recorder waited for something to move.
 const STILL: Millis = Millis(500);
 
+/// Takes the shortest delays, and of equal possibilities the one of this number, counted round.
+#[derive(Clone, Copy)]
+struct Pick(usize);
+
+impl Chooser for Pick {
+    fn pick(&mut self, _: Choice, among: usize) -> usize {
+        self.0 % among.max(1)
+    }
+
+    fn between(&mut self, _: Delay, shortest: Millis, _: Millis) -> Millis {
+        shortest
+    }
+}
+
+#[derive(Clone)]
 pub(super) struct Stage {
     world: World,
+    chooser: Pick,
     /// Controllers do not run any more.
     paused: bool,
     /// What a pod is called in the recording.
@@ -28,6 +44,8 @@ pub(super) struct Stage {
     /// Names that pods have in the model and in messages of the recording, where they differ.
     renamed: BTreeMap<String, String>,
     created: BTreeMap<String, usize>,
+    /// Topmost owner of each workload at the beginning: pods are called by it.
+    tops: Vec<Name>,
 }
 
 impl Stage {
@@ -76,9 +94,15 @@ impl Stage {
             cluster.update_pod(id, |pod| pod.unschedulable = false);
             aliases.push(alias);
         }
+        let tops = cluster.workloads().map(|(id, _)| cluster.workload(cluster.top(id)).key.name).collect();
         let now = cluster.catalog.input.taken_at.max(Time(1_700_000_000_000));
         let world = World::new(cluster, now, Arc::new(Physics::recorded()), &mut First);
-        Ok(Stage { world, paused: false, aliases, renamed, created })
+        Ok(Stage { world, chooser: Pick(0), paused: false, aliases, renamed, created, tops })
+    }
+
+    /// What is left open is to be settled in another way from here on.
+    pub(super) fn choose(&mut self, number: usize) {
+        self.chooser = Pick(number);
     }
 
     /// Lets the controllers work until nothing moves any more.
@@ -97,7 +121,7 @@ impl Stage {
             loop {
                 self.world.forget(|task| !is_played(task));
                 match self.world.next() {
-                    Some((due, _)) if due <= self.world.now + STILL => self.world.step(&mut First),
+                    Some((due, _)) if due <= self.world.now + STILL => self.world.step(&mut self.chooser),
                     Some(_) | None => break,
                 };
             }
@@ -111,7 +135,13 @@ impl Stage {
         for index in self.aliases.len()..self.world.cluster.pods().len() {
             let pod = PodId(index as u32);
             let cluster = &self.world.cluster;
-            let of = cluster.top_of_pod(pod).map_or(cluster.pod(pod).name, |top| cluster.workload(top).key.name);
+            let of = match cluster.pod(pod).owner {
+                Owner::Workload(owner) => match self.tops.get(owner.index()) {
+                    Some(top) => *top,
+                    None => cluster.workload(cluster.top(owner)).key.name,
+                },
+                Owner::None | Owner::Missing { .. } | Owner::Node => cluster.pod(pod).name,
+            };
             let number = self.created.entry(of.to_string()).or_default();
             self.aliases.push(format!("{of}/new{number}"));
             *number += 1;
@@ -151,13 +181,13 @@ impl Stage {
             }
             "finish" => {
                 let pod = self.find(text("pod"))?;
-                self.world.delete_pod(pod, Some(0), &mut First);
+                self.world.delete_pod(pod, Some(0), &mut self.chooser);
             }
             "label" => {
                 for alias in list("pods") {
                     let pod = self.find(&alias)?;
                     let labels = relabelled(&self.world.cluster.spec(pod).labels, op.get("labels"));
-                    self.world.relabel(pod, labels, &mut First);
+                    self.world.relabel(pod, labels, &mut self.chooser);
                 }
             }
             "delete" => {
@@ -204,7 +234,7 @@ impl Stage {
     fn act(&mut self, action: Value) -> Result<(), String> {
         let action: Action = serde_json::from_value(action).map_err(|error| error.to_string())?;
         let disturbance = action.compile().map_err(|error| error.to_string())?;
-        (disturbance.act)(&mut self.world, &mut First);
+        (disturbance.act)(&mut self.world, &mut self.chooser);
         Ok(())
     }
 
@@ -217,7 +247,7 @@ impl Stage {
         if let Some(answer) = refused {
             return Ok(answer);
         }
-        let answer = eviction::evict_named(&mut self.world, NAMESPACE.into(), name, request.options, &mut First);
+        let answer = eviction::evict_named(&mut self.world, NAMESPACE.into(), name, request.options, &mut self.chooser);
         Ok(match request.invalid_deletion {
             Some(invalid) if answer.code == 201 || answer.code == 409 => invalid,
             Some(_) | None => answer,
@@ -235,7 +265,15 @@ impl Stage {
         let mut answers = vec![Answer::default(); pods.len()];
         for index in order {
             let request = Evict::deserialize(&json!({"op": "evict", "pod": pods[index]}))?;
+            // A request that met a write conflict looks again after a pause (A.6), when the controller may have counted anew.
+            let mut later = self.clone();
+            later.settle();
             answers[index] = self.evict(&request)?;
+            let recorded = response.and_then(|list| list.get(index)).map(answer_of);
+            if answers[index].code == 429 && recorded.is_some_and(|recorded| recorded != self.written(&answers[index]))
+            {
+                answers[index] = later.evict(&request)?;
+            }
         }
         Ok(answers)
     }
@@ -267,7 +305,7 @@ impl Stage {
             Phase::Pending | Phase::Running | Phase::Unknown if ready => Event::PodReady(pod),
             Phase::Pending | Phase::Running | Phase::Unknown => Event::PodNotReady(pod),
         };
-        self.world.emit(event, &mut First);
+        self.world.emit(event, &mut self.chooser);
         Ok(())
     }
 
@@ -281,7 +319,7 @@ impl Stage {
             status.disrupted.sort_unstable();
             status.disrupted.dedup_by_key(|entry| entry.0);
         });
-        self.world.wake_budget(budget, &mut First);
+        self.world.wake_budget(budget, &mut self.chooser);
         Ok(())
     }
 
