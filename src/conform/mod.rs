@@ -1,6 +1,7 @@
 //! Does the model do what a real control plane did? Recordings are replayed against the simulator's rules.
 
 pub mod drains;
+pub mod evictions;
 pub mod placement;
 pub mod prediction;
 pub mod recording;

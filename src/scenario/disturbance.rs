@@ -396,7 +396,11 @@ fn delete_workload(world: &mut World, workload: WorkloadId, orphan: bool, choose
     }
 }
 
-fn create(world: &mut World, body: serde_json::Value, chooser: &mut dyn Chooser) {
+fn create(world: &mut World, mut body: serde_json::Value, chooser: &mut dyn Chooser) {
+    // The API server numbers what it stores.
+    if let Some(metadata) = body.get_mut("metadata").and_then(|metadata| metadata.as_object_mut()) {
+        metadata.insert("generation".to_owned(), 1.into());
+    }
     let (pods, nodes) = (world.cluster.pods().len(), world.cluster.nodes().len());
     if crate::import::create(&mut world.cluster, body).is_err() {
         return;
