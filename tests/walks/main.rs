@@ -1,0 +1,6 @@
+//! Whole runs under the eyes of the judge: wrong planners, properties over made-up clusters, pictures.
+
+mod clusters;
+mod properties;
+mod run;
+mod wrong_planners;
