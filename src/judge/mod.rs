@@ -31,6 +31,8 @@ mod service_floor;
 mod skew;
 mod sometimes;
 mod strength;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod victims;
 mod workload_floor;
