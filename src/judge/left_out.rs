@@ -1,6 +1,6 @@
 //! J015: a run that is done leaves no node out of service.
 
-use crate::cluster::Routing;
+use crate::cluster::{Cluster, Node, NodeId, Routing};
 
 use super::cordons::Hand;
 use super::{About, Class, Rest, Rule, Seen, Violation};
@@ -16,7 +16,18 @@ static ABOUT: About = About {
 };
 
 /// The rule.
-pub(super) struct LeftOut;
+pub(super) struct LeftOut {
+    /// Nodes that the API proxy did not send to before the run.
+    unrouted: Vec<NodeId>,
+}
+
+impl LeftOut {
+    pub(super) fn new(initial: &Cluster) -> LeftOut {
+        let unrouted =
+            |node: &Node| node.routing == Routing::Stopped && (node.marks.started.is_none() || node.marks.was_unrouted);
+        LeftOut { unrouted: initial.nodes().filter(|(_, node)| unrouted(node)).map(|(id, _)| id).collect() }
+    }
+}
 
 impl Rule for LeftOut {
     fn about(&self) -> &'static About {
@@ -32,7 +43,7 @@ impl Rule for LeftOut {
         for (id, node) in rest.cluster.nodes().filter(|(_, node)| !node.gone) {
             let message = if node.unschedulable && rest.cordons.hand(id) == Hand::Run {
                 "the run is done and has left it cordoned"
-            } else if rest.limits.routing && node.routing == Routing::Stopped {
+            } else if rest.limits.routing && node.routing == Routing::Stopped && !self.unrouted.contains(&id) {
                 "the run is done and the API proxy does not send to it"
             } else {
                 continue;

@@ -31,6 +31,8 @@ mod service_floor;
 mod skew;
 mod sometimes;
 mod strength;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod victims;
 mod workload_floor;
@@ -203,7 +205,7 @@ fn rules(initial: &Cluster) -> Vec<Box<dyn Rule>> {
         Box::new(emptied::Emptied),
         Box::new(nodes_out::NodesOut::default()),
         Box::new(own_cordon::OwnCordon),
-        Box::new(left_out::LeftOut),
+        Box::new(left_out::LeftOut::new(initial)),
         Box::new(in_service::InService),
         Box::new(skew::Skew::new(initial)),
         Box::new(backup::BackupFirst),

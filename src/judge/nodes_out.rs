@@ -13,7 +13,7 @@ static ABOUT: About = About {
     code: "J013",
     name: "nodes-out",
     what: "The run has no more nodes out at once than the plan allows. A node is out from the moment the run cordons it or \
-           touches its host until it takes pods again and is in working order.",
+           touches its host until its host's job has ended well and it is Ready and takes pods again.",
     why: "Room and redundancy are planned for so many missing nodes (M2).",
     example: "The second node is cordoned while the first is still cordoned.",
     fix: "Nothing to do in the cluster: this is an error of the engine. Please report it with the trace.",
@@ -46,11 +46,11 @@ impl Rule for NodesOut {
     }
 }
 
-/// Cordoned by the run, or its host not in working order. A node whose object was replaced is out no more.
+/// Cordoned by the run, or its host not up. A node whose object was replaced is out no more.
 fn is_out(node: NodeId, seen: Seen<'_>) -> bool {
     let object = seen.cluster.node(node);
     if object.gone {
         return seen.cluster.find_node(object.name()).is_none();
     }
-    seen.cordons.hand(node) == Hand::Run || !seen.turns.is_back(node, seen.cluster)
+    seen.cordons.hand(node) == Hand::Run || !seen.turns.is_up(node, seen.cluster)
 }

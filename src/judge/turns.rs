@@ -59,6 +59,13 @@ impl Turns {
             .is_none_or(|turn| !turn.touched || turn.back.is_some() || turn.is_in_order(node, cluster))
     }
 
+    /// The host was never touched, or its job has ended well and the node is Ready, whatever its node services do.
+    pub(super) fn is_up(&self, node: NodeId, cluster: &Cluster) -> bool {
+        self.nodes
+            .get(node.index())
+            .is_none_or(|turn| !turn.touched || turn.back.is_some() || turn.is_up(node, cluster))
+    }
+
     fn touch(&mut self, node: NodeId, cluster: &Cluster) {
         let services = node_services(node, cluster);
         *self.turn(node) = Turn { touched: true, ended_well: false, back: None, services };
@@ -80,8 +87,12 @@ impl Turns {
 }
 
 impl Turn {
+    fn is_up(&self, node: NodeId, cluster: &Cluster) -> bool {
+        self.ended_well && cluster.node(node).ready == Readiness::Ready
+    }
+
     fn is_in_order(&self, node: NodeId, cluster: &Cluster) -> bool {
-        if !self.ended_well || cluster.node(node).ready != Readiness::Ready {
+        if !self.is_up(node, cluster) {
             return false;
         }
         let now = node_services(node, cluster);
