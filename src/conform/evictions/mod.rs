@@ -1,4 +1,4 @@
-//! Replays the static eviction cases (DRAINS.md, "evictions/<case>.json"): what the eviction API answers, what the disruption
+//! Replays the static eviction cases (DRAINS.md, `evictions/<case>.json`): what the eviction API answers, what the disruption
 //! controller writes, what becomes of the pods. There is no scheduler and no kubelet in them; controllers run unless paused.
 
 mod request;
