@@ -143,12 +143,21 @@ pub fn find(paths: &[PathBuf]) -> anyhow::Result<Vec<Case>> {
 
 fn read(file: &Path) -> anyhow::Result<Case> {
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let scenario = serde_saphyr::from_str(&text).map_err(|error| anyhow!("{}: {error}", file.display()))?;
-    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Case { name, file: file.to_owned(), scenario })
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    Case::parse(&name, file.to_owned(), &text)
 }
 
 impl Case {
+    /// Reads a scenario; paths in it are relative to the file.
+    ///
+    /// # Errors
+    ///
+    /// The text is not a scenario.
+    pub fn parse(name: &str, file: PathBuf, text: &str) -> anyhow::Result<Case> {
+        let scenario = serde_saphyr::from_str(text).map_err(|error| anyhow!("{}: {error}", file.display()))?;
+        Ok(Case { name: name.to_owned(), file, scenario })
+    }
+
     /// Walks the scenario and compares.
     ///
     /// # Errors
