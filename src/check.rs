@@ -35,7 +35,7 @@ pub struct Checked {
 
 /// Looks at a cluster and walks through its upgrade. `done` is told after each walk.
 pub fn check(setup: &Setup, options: &Options, done: &(dyn Fn() + Sync)) -> Checked {
-    let found = preflight::run(&setup.goal, &setup.cluster);
+    let found = preflight::run(&setup.goal, &setup.cluster, setup.start);
     let all = found.len();
     let mut findings: Vec<Finding> = found.into_iter().filter(|finding| !options.ignore.covers(finding)).collect();
     let ignored = all - findings.len();

@@ -1,14 +1,17 @@
 //! Findings before anything moves, a file each.
 
 mod ignore;
+mod scope;
+mod unmanaged;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Cluster, ObjectKey};
+use crate::cluster::{Cluster, ObjectKey, Time};
 use crate::judge::About;
 use crate::upgrade::Goal;
 
 pub use ignore::{Ignore, IgnoreError};
+pub use scope::Scope;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -44,17 +47,18 @@ pub struct Check {
     /// Its text.
     pub about: About,
     /// What it finds.
-    pub run: fn(&Goal, &Cluster) -> Vec<Finding>,
+    pub run: fn(&Scope<'_>) -> Vec<Finding>,
 }
 
 /// Every rule, in the order of their codes.
 pub fn all() -> &'static [Check] {
-    &[]
+    &[unmanaged::CHECK]
 }
 
-/// What the rules find, in the order of codes and objects.
-pub fn run(goal: &Goal, cluster: &Cluster) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = all().iter().flat_map(|check| (check.run)(goal, cluster)).collect();
+/// What the rules find in a cluster whose upgrade begins at `now`, in the order of codes and objects.
+pub fn run(goal: &Goal, cluster: &Cluster, now: Time) -> Vec<Finding> {
+    let scope = Scope::new(goal, cluster, now);
+    let mut findings: Vec<Finding> = all().iter().flat_map(|check| (check.run)(&scope)).collect();
     findings.sort();
     findings
 }

@@ -14,7 +14,7 @@ pub(super) use super::floors::Tally;
 
 /// What the filters say of a pod on a node that is to be drained.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fate {
+pub enum Fate {
     /// It leaves.
     Leaves,
     /// It stays and is not waited for.
@@ -25,11 +25,16 @@ enum Fate {
 
 /// Why a pod refuses the drain of its node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Ground {
+pub enum Ground {
+    /// No controller brings it back, and the goal does not force it away.
     Unmanaged,
+    /// It has an emptyDir volume, and the goal does not allow deleting its data.
     EmptyDir,
+    /// It belongs to a DaemonSet, and the goal does not let those stay.
     DaemonSet,
+    /// Its DaemonSet is gone, and the goal does not force it away.
     OrphanOfDaemonSet,
+    /// Two budgets match it: the API answers 500 for ever (KUBERNETES.md A12).
     SeveralBudgets,
 }
 
@@ -321,7 +326,7 @@ fn answer(view: View, pod: PodId, tally: &Tally) -> Answer {
 }
 
 /// The filters, in kubectl's order; the first that decides ends it.
-fn fate(view: View, pod: PodId, began: Time) -> Fate {
+pub(super) fn fate(view: View, pod: PodId, began: Time) -> Fate {
     let View { goal, cluster, now } = view;
     let object = cluster.pod(pod);
     let spec = cluster.spec(pod);

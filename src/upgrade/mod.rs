@@ -19,10 +19,13 @@ mod tests;
 
 pub use action::Action;
 pub use decide::decide;
+pub use drain::{Fate, Ground};
 pub use goal::{Accepted, Goal, OnBlocked, Pacing, Settle};
 pub use reason::{Describe, Reason, Waiting};
 
-use crate::cluster::{Cluster, Time};
+use crate::cluster::{Cluster, NodeId, PodId, Time};
+
+use decide::View;
 
 /// What the engine does next.
 #[must_use]
@@ -47,3 +50,13 @@ pub enum Outcome {
 
 /// A planner: the function that `check` verifies and `apply` runs. Wrong planners are handed to the simulator as the same type.
 pub type Planner = fn(&Goal, &Cluster, Time) -> Decision;
+
+/// Every node that the run would take, in the order of their turns, as far as it can be told now.
+pub fn turns(goal: &Goal, cluster: &Cluster, now: Time) -> Vec<NodeId> {
+    order::plan(View { goal, cluster, now })
+}
+
+/// What the drain of its node would make of a pod if it began now.
+pub fn fate(goal: &Goal, cluster: &Cluster, now: Time, pod: PodId) -> Fate {
+    drain::fate(View { goal, cluster, now }, pod, now)
+}
