@@ -27,7 +27,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("scenario", &["cluster", "import", "simulator", "trace", "upgrade"]),
     ("explore", &["cluster", "simulator", "trace", "upgrade"]),
     ("forecast", &["cluster", "explore", "judge", "simulator", "trace", "upgrade"]),
-    ("conform", &["cluster", "explore", "import", "scenario", "simulator", "trace", "upgrade"]),
+    (
+        "conform",
+        &["check::limits", "cluster", "explore", "forecast", "import", "scenario", "simulator", "trace", "upgrade"],
+    ),
 ];
 
 /// Rooms that put the others together: they may know everything but `cli`.

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
+use crate::conform::pacing::Compared;
 use crate::conform::recording::{self, Run};
-use crate::conform::{Report, drains, evictions, placement, prediction};
+use crate::conform::{Report, drains, evictions, pacing, placement, prediction};
+
+use crate::report;
 
 use super::output::{self, Format};
 use super::{NO, OK};
@@ -18,6 +21,7 @@ use super::{NO, OK};
   cmsim conform evictions fixtures/evictions
   cmsim conform drains fixtures/drains fixtures/drains-1.37
   cmsim conform predictions fixtures/drains --walks 30
+  cmsim conform pacing fixtures/drains --walks 20
 
 Exit codes: 0 nothing mismatches, 1 something does, 2 could not run.")]
 pub struct Args {
@@ -46,6 +50,8 @@ enum What {
     Drains,
     /// The forecast from the state before a drain covers what happened: outcome, pods left, lowest ready counts
     Predictions,
+    /// No measurement but a comparison: the forecast with `--pacing budgets` beside that with `--pacing floors`, from the state before each drain
+    Pacing,
 }
 
 /// Compares and prints counts and mismatches.
@@ -55,6 +61,7 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         What::Evictions => evictions::check(&args.paths)?,
         What::Drains => each_run(args, drains::check)?,
         What::Predictions => each_run(args, |run| prediction::check(run, u64::from(args.walks)))?,
+        What::Pacing => return pacings(args),
     };
     match args.output {
         Format::Json => output::json(&json(&report))?,
@@ -64,13 +71,65 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
 }
 
 fn each_run(args: &Args, check: impl Fn(&Run) -> anyhow::Result<Report> + Sync) -> anyhow::Result<Report> {
+    let mut all = Report::default();
+    of_each_run(args, check)?.into_iter().for_each(|report| all.add(report));
+    Ok(all)
+}
+
+fn of_each_run<T: Send>(args: &Args, check: impl Fn(&Run) -> anyhow::Result<T> + Sync) -> anyhow::Result<Vec<T>> {
     let runs = recording::find(&args.paths)?;
     let bar = output::progress(runs.len() as u64, "comparing");
-    let reports: anyhow::Result<Vec<Report>> = runs.par_iter().map(|run| check(run).inspect(|_| bar.inc(1))).collect();
+    let found = runs.par_iter().map(|run| check(run).inspect(|_| bar.inc(1))).collect();
     bar.finish_and_clear();
-    let mut all = Report::default();
-    reports?.into_iter().for_each(|report| all.add(report));
-    Ok(all)
+    found
+}
+
+/// Compares the pacings; no if `floors` lowers anything.
+fn pacings(args: &Args) -> anyhow::Result<u8> {
+    let all = of_each_run(args, |run| pacing::compare(run, args.walks as usize))?;
+    let with = |better: bool| {
+        let has = |one: &&Compared| one.differing.iter().any(|low| (low.floors > low.budgets) == better);
+        all.iter().filter(has).count()
+    };
+    let (higher, lower) = (with(true), with(false));
+    match args.output {
+        Format::Json => output::json(&serde_json::json!({
+            "apiVersion": crate::report::json::API_VERSION, "kind": "PacingComparison", "recordings": all.len(),
+            "higher": higher, "lower": lower,
+            "differing": all.iter().filter(|one| !one.differing.is_empty()).map(pacing_json).collect::<Vec<_>>(),
+        }))?,
+        Format::Text => {
+            let rows = all.iter().flat_map(pacing_rows).collect();
+            let head = ["RECORDING", "OBJECT", "LOWEST, BUDGETS", "LOWEST, FLOORS", "VERDICTS"];
+            let table = report::text::table(&head, rows, output::width());
+            let same = all.len() - all.iter().filter(|one| !one.differing.is_empty()).count();
+            output::text(&format!(
+                "{table}{} drains: the lowest ready count is higher with floors in {higher}, lower in {lower}, the same in {same}\n",
+                all.len()
+            ))?;
+        }
+    }
+    Ok(if lower == 0 { OK } else { NO })
+}
+
+fn pacing_rows(one: &Compared) -> impl Iterator<Item = Vec<String>> + '_ {
+    let verdicts = format!("{} -> {}", one.budgets, one.floors);
+    one.differing.iter().map(move |low| {
+        let counts = [low.budgets.to_string(), low.floors.to_string()];
+        let [budgets, floors] = counts;
+        vec![one.recording.clone(), low.object.to_string(), budgets, floors, verdicts.clone()]
+    })
+}
+
+fn pacing_json(one: &Compared) -> serde_json::Value {
+    let lows = one
+        .differing
+        .iter()
+        .map(|low| serde_json::json!({"object": low.object.to_string(), "budgets": low.budgets, "floors": low.floors}));
+    serde_json::json!({
+        "recording": one.recording, "verdicts": {"budgets": one.budgets, "floors": one.floors},
+        "lowestReady": lows.collect::<Vec<_>>(),
+    })
 }
 
 fn text(report: &Report) -> String {

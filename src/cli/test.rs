@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         failed += usize::from(!passed);
         let mut line = String::new();
         let word = if passed { "ok    " } else { "FAILED" };
-        let verdict = simulations::word(tested.checked.verdict);
+        let verdict = tested.checked.verdict;
         let _ = writeln!(line, "{word}  {}  ({verdict}, {} walks)", case.name, case.scenario.walks);
         tested.mismatches.iter().for_each(|mismatch| {
             let _ = writeln!(line, "        {mismatch}");

@@ -5,6 +5,7 @@ pub mod placement;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,16 @@ pub enum Verdict {
     Blocked,
     /// A rule about the applications is broken in some walk.
     Disruptive,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Verdict::NonDisruptive => "non-disruptive",
+            Verdict::Blocked => "blocked",
+            Verdict::Disruptive => "disruptive",
+        })
+    }
 }
 
 /// A rule that is broken for an object in some of the walks.

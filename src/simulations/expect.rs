@@ -151,7 +151,7 @@ impl Expect {
         let forecast = &checked.forecast;
         let mut wrong = Vec::new();
         if checked.verdict != self.verdict {
-            wrong.push(format!("verdict is {}, expected {}", word(checked.verdict), word(self.verdict)));
+            wrong.push(format!("verdict is {}, expected {}", checked.verdict, self.verdict));
         }
         if let Some(completes) = self.completes
             && completes != forecast.completes
@@ -241,15 +241,6 @@ impl Expect {
                 wrong.push(format!("{part:?} is not said not to be modelled"));
             }
         }
-    }
-}
-
-/// A verdict as results and scenario files write it.
-pub fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::NonDisruptive => "non-disruptive",
-        Verdict::Blocked => "blocked",
-        Verdict::Disruptive => "disruptive",
     }
 }
 

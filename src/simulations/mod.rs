@@ -21,7 +21,7 @@ use crate::scenario::Action;
 use crate::simulator::{Delay, Down, First, Physics, World};
 use crate::upgrade::{Goal, decide};
 
-pub use expect::{Expect, word};
+pub use expect::Expect;
 
 /// 6 January 2026, a Tuesday, 12:00 UTC: when every scenario begins that does not say otherwise.
 const START: Time = Time(1_767_700_800_000);
