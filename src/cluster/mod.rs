@@ -5,6 +5,7 @@
 
 mod budget;
 mod catalog;
+mod demand;
 mod host;
 mod ids;
 mod int_or_percent;
@@ -31,6 +32,7 @@ pub use budget::{Budget, BudgetLimit, BudgetStatus};
 pub use catalog::{
     ApiUse, Autoscaler, Catalog, CustomKind, Input, Namespace, PriorityClass, Quota, RuntimeClass, Webhook,
 };
+pub use demand::{Demand, SYNC_FAILED};
 pub use host::{ChangedFile, Disk, HostFacts, KubeletFacts};
 pub use ids::{BudgetId, ClaimId, NodeId, PodId, ServiceId, SpecId, VolumeId, WorkloadId};
 pub use int_or_percent::IntOrPercent;
@@ -234,6 +236,11 @@ impl Cluster {
     /// Budgets that match a pod.
     pub fn budgets_of_pod(&self, pod: PodId) -> &[BudgetId] {
         &self.matches(self.pod(pod).spec).budgets
+    }
+
+    /// What a budget asks for now, or why the controllers of its pods cannot be counted (KUBERNETES.md B.1).
+    pub fn demand(&self, budget: BudgetId) -> Result<Demand, Name> {
+        demand::demand(self, budget)
     }
 
     /// Services that match a pod.

@@ -2,7 +2,10 @@
 
 use smallvec::SmallVec;
 
-use super::{Labels, Millis, Name, NodeId, Operator, Requirement, Resources, Selector, SpecId, Time, WorkloadId};
+use super::{Labels, Millis, Name, Node, NodeId, Operator, Requirement, Resources, Selector, SpecId, Time, WorkloadId};
+
+/// Key of the taint that stands for a cordon.
+const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 /// The part of a pod that never changes and that pods of one template share. Kept in `Cluster::specs`, outside the state
 /// that is cloned and compared.
@@ -75,6 +78,33 @@ pub struct PodSpec {
     pub resource_claims: bool,
     /// Durations fixed by `sim/*` annotations (recordings and scenario files).
     pub timing: Timing,
+}
+
+impl PodSpec {
+    /// Whether `nodeSelector` and the required node affinity hold for a node (KUBERNETES.md C4, C.2.1).
+    pub fn selects(&self, node: &Node) -> bool {
+        self.node_selector.iter().all(|&(key, value)| node.info.labels.get(key) == Some(value))
+            && self
+                .node_affinity
+                .as_ref()
+                .is_none_or(|terms| terms.iter().any(|term| term.matches(&node.info.labels, node.name())))
+    }
+
+    /// Whether the pod tolerates this taint.
+    pub fn tolerates(&self, taint: &Taint) -> bool {
+        self.tolerations.iter().any(|toleration| toleration.tolerates(taint))
+    }
+
+    /// Whether the pod tolerates every taint that keeps pods away (C3).
+    pub fn tolerates_all(&self, taints: &[Taint]) -> bool {
+        let keep_away = |taint: &&Taint| matches!(taint.effect, Effect::NoSchedule | Effect::NoExecute);
+        taints.iter().filter(keep_away).all(|taint| self.tolerates(taint))
+    }
+
+    /// Whether the pod may go to a cordoned node: it tolerates the taint that stands for the cordon (C1).
+    pub fn tolerates_cordon(&self) -> bool {
+        self.tolerates(&Taint { key: Name::new(UNSCHEDULABLE), value: Name::EMPTY, effect: Effect::NoSchedule })
+    }
 }
 
 /// Durations that annotations of a recording or scenario fix for a pod. `None`: taken from history or defaults.

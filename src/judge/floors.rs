@@ -93,7 +93,12 @@ fn own_floor(cluster: &Cluster, id: WorkloadId) -> Option<u32> {
     let alone = |&budget: &BudgetId| {
         cluster.pods_of_budget(budget).iter().all(|&pod| cluster.top_of_pod(pod).is_none_or(|top| top == id))
     };
-    let desired = |budget: BudgetId| u32::try_from(cluster.budget(budget).status.desired_healthy).unwrap_or(0);
+    let desired = |budget: BudgetId| {
+        // A budget that cannot be counted keeps what was counted last (B.3).
+        let healthy =
+            cluster.demand(budget).map_or(cluster.budget(budget).status.desired_healthy, |demand| demand.healthy);
+        u32::try_from(healthy).unwrap_or(0)
+    };
     budgets.into_iter().filter(alone).map(desired).max()
 }
 

@@ -1,15 +1,11 @@
 //! The disruption controller (KUBERNETES.md B): keeps the status of PodDisruptionBudgets up to date.
 
 use crate::cluster::{
-    Budget, BudgetId, BudgetLimit, BudgetStatus, Cluster, Detail, DisruptionReason, IntOrPercent, Millis, Name, Owner,
-    PodId, Time, Workload, WorkloadId,
+    BudgetId, BudgetStatus, Cluster, Demand, DisruptionReason, Millis, Name, PodId, SYNC_FAILED, Time,
 };
 use crate::trace::Event;
 
 use super::{Choice, Chooser, Task, World};
-
-/// Reason of the condition after a failed sync (B.3).
-pub(super) const SYNC_FAILED: &str = "SyncFailed";
 
 /// How long an approved eviction may take until its pod counts again, and a DisruptionTarget condition without a deletion is
 /// stale (B.5).
@@ -52,7 +48,7 @@ pub(super) fn sync(world: &mut World, id: BudgetId, chooser: &mut dyn Chooser) {
     if budget.gone {
         return;
     }
-    let status = match desire(&world.cluster, id, budget) {
+    let status = match world.cluster.demand(id) {
         Ok(desired) => {
             let (status, recheck) = observe(&world.cluster, id, desired, world.now);
             if let Some(due) = recheck
@@ -75,37 +71,8 @@ pub(super) fn sync(world: &mut World, id: BudgetId, chooser: &mut dyn Chooser) {
     }
 }
 
-/// What a budget asks for: the number of pods it expects and the number of those that must be healthy.
-struct Desired {
-    expected: i32,
-    healthy: i32,
-}
-
-/// B.1: expected pods and desired healthy ones, or why the controllers of the pods cannot be counted.
-fn desire(cluster: &Cluster, id: BudgetId, budget: &Budget) -> Result<Desired, Name> {
-    if !budget.selector_error.is_empty() {
-        return Err(budget.selector_error);
-    }
-    let desired = match budget.limit {
-        BudgetLimit::MinAvailable(IntOrPercent::Int(count)) => {
-            let pods = i32::try_from(cluster.pods_of_budget(id).len()).unwrap_or(i32::MAX);
-            Desired { expected: pods, healthy: count }
-        }
-        BudgetLimit::MinAvailable(share @ IntOrPercent::Percent(_)) => {
-            let expected = expected_scale(cluster, id, budget)?;
-            Desired { expected, healthy: share.round_up(expected) }
-        }
-        BudgetLimit::MaxUnavailable(share) => {
-            let expected = expected_scale(cluster, id, budget)?;
-            Desired { expected, healthy: expected.saturating_sub(share.round_up(expected)).max(0) }
-        }
-        BudgetLimit::Neither => Desired { expected: 0, healthy: 0 },
-    };
-    Ok(desired)
-}
-
 /// The status after a good sync, and when an entry of `disruptedPods` is to be looked at again (B.5).
-fn observe(cluster: &Cluster, id: BudgetId, desired: Desired, now: Time) -> (BudgetStatus, Option<Time>) {
+fn observe(cluster: &Cluster, id: BudgetId, desired: Demand, now: Time) -> (BudgetStatus, Option<Time>) {
     let budget = cluster.budget(id);
     let before = &budget.status.disrupted;
     let mut disrupted: Vec<(Name, Time)> = Vec::new();
@@ -137,112 +104,6 @@ fn observe(cluster: &Cluster, id: BudgetId, desired: Desired, now: Time) -> (Bud
     (status, recheck)
 }
 
-/// How many pods the controllers of a budget's pods are to run, each of them counted once (B.2). Pods without a controller
-/// count for nothing here.
-fn expected_scale(cluster: &Cluster, id: BudgetId, budget: &Budget) -> Result<i32, Name> {
-    let mut counted: Vec<WorkloadId> = Vec::new();
-    let mut expected = 0i32;
-    for &(owner, _) in cluster.owners_of_budget(id) {
-        match find_scale(cluster, owner) {
-            Scale::Unmanaged => {}
-            Scale::Known(controller, replicas) => {
-                if !counted.contains(&controller) {
-                    counted.push(controller);
-                    expected = expected.saturating_add(replicas);
-                }
-            }
-            Scale::NotFound => {
-                let mut pods = cluster.pods_of_budget(id).iter().map(|&pod| cluster.pod(pod));
-                let name = pods.find(|pod| pod.owner == owner).map_or(Name::EMPTY, |pod| pod.name);
-                return Err(Name::new(&format!("found no controllers for pod {:?}", name.as_str())));
-            }
-            Scale::Unscalable(resource) => {
-                return Err(Name::new(&format!("{resource} does not implement the scale subresource")));
-            }
-            Scale::Unseen => return unseen_scale(&budget.status),
-        }
-    }
-    Ok(expected)
-}
-
-/// What the scale finders make of an owner.
-enum Scale {
-    /// No controller reference.
-    Unmanaged,
-    /// The controller that is counted and its `spec.replicas`.
-    Known(WorkloadId, i32),
-    /// No finder knows the object.
-    NotFound,
-    /// The resource has no `scale` subresource.
-    Unscalable(String),
-    /// An object of a kind that the input says nothing about.
-    Unseen,
-}
-
-/// The finders in their order: ReplicationController, Deployment, ReplicaSet, StatefulSet, scale client (B.2).
-fn find_scale(cluster: &Cluster, owner: Owner) -> Scale {
-    match owner {
-        Owner::None => Scale::Unmanaged,
-        Owner::Node => Scale::Unscalable("nodes".to_owned()),
-        Owner::Missing { kind, .. } => match kind.as_str() {
-            "ReplicaSet" | "StatefulSet" | "ReplicationController" | "Deployment" => Scale::NotFound,
-            other => unscalable(other).map_or(Scale::Unseen, Scale::Unscalable),
-        },
-        Owner::Workload(id) => {
-            let workload = cluster.workload(id);
-            match &workload.detail {
-                Detail::DaemonSet(_) | Detail::Job(_) | Detail::CronJob(_) => {
-                    unscalable(&workload.key.kind).map_or(Scale::Unseen, Scale::Unscalable)
-                }
-                Detail::Other => scale_client(cluster, id, workload),
-                Detail::Deployment(_)
-                | Detail::ReplicaSet(_)
-                | Detail::StatefulSet(_)
-                | Detail::ReplicationController => match workload.owner.map(|top| (top, cluster.workload(top))) {
-                    _ if workload.deleted => Scale::NotFound,
-                    Some((top, deployment)) if deployment.as_deployment().is_some() && !deployment.deleted => {
-                        Scale::Known(top, deployment.replicas)
-                    }
-                    Some(_) | None => Scale::Known(id, workload.replicas),
-                },
-            }
-        }
-    }
-}
-
-/// The resource of a kind of Kubernetes' own that owns pods without having a scale.
-fn unscalable(kind: &str) -> Option<String> {
-    let resource = match kind {
-        "DaemonSet" => "daemonsets.apps",
-        "Job" => "jobs.batch",
-        "CronJob" => "cronjobs.batch",
-        "Node" => "nodes",
-        "Pod" => "pods",
-        _ => return None,
-    };
-    Some(resource.to_owned())
-}
-
-/// Finder 5 for an object of a custom kind.
-fn scale_client(cluster: &Cluster, id: WorkloadId, workload: &Workload) -> Scale {
-    let group = workload.api_version.split_once('/').map_or("", |(group, _)| group);
-    match cluster.catalog.custom_kinds.get(&(Name::new(group), workload.key.kind)) {
-        Some(custom) if !custom.scale => Scale::Unscalable(format!("{}.{group}", custom.plural)),
-        Some(_) if workload.deleted => Scale::NotFound,
-        Some(_) => Scale::Known(id, workload.replicas),
-        None => Scale::Unseen,
-    }
-}
-
-/// Of owners that the input says nothing about, the budget's own status tells what the controller found: the scale it counted,
-/// or why it could not.
-fn unseen_scale(status: &BudgetStatus) -> Result<i32, Name> {
-    match status.condition {
-        Some((false, reason, message)) if reason == SYNC_FAILED => Err(message),
-        Some(_) | None => Ok(status.expected_pods),
-    }
-}
-
 /// Since when a pod that nobody deletes carries DisruptionTarget=True.
 fn stale_condition_since(cluster: &Cluster, pod: PodId) -> Option<Time> {
     let pod = cluster.pod(pod);
@@ -262,7 +123,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::cluster::{DaemonSet, Deletion, Job, Phase, ReplicaSet};
+    use crate::cluster::{
+        BudgetLimit, DaemonSet, Deletion, Detail, IntOrPercent, Job, Owner, Phase, ReplicaSet, WorkloadId,
+    };
     use crate::simulator::controllers::fixture;
     use crate::simulator::{First, Physics};
 

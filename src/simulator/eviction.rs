@@ -173,7 +173,7 @@ fn refusal(world: &World, budget: BudgetId) -> Option<Answer> {
     let refused = status.condition.filter(|(allowed, ..)| !allowed).map(|(_, reason, message)| (reason, message));
     let not_now = "does not allow evicting pods currently";
     let cause = match refused {
-        Some((reason, message)) if reason == disruption::SYNC_FAILED && !message.is_empty() => {
+        Some((reason, message)) if reason == crate::cluster::SYNC_FAILED && !message.is_empty() => {
             format!("The disruption budget {name} {not_now} because it failed sync: {message}")
         }
         _ if status.current_healthy <= status.desired_healthy => format!(

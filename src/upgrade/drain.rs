@@ -2,8 +2,7 @@
 //! asked to leave now.
 
 use crate::cluster::{
-    BudgetId, Cluster, Detail, Effect, Millis, Name, NodeId, Owner, Phase, Pod, PodId, PodSpec, Refusal, Taint, Time,
-    Volume,
+    BudgetId, Cluster, Detail, Millis, Name, NodeId, Owner, Phase, Pod, PodId, PodSpec, Refusal, Time, Volume,
 };
 
 use super::decide::{Step, View};
@@ -391,7 +390,5 @@ fn is_unmanaged(pod: &Pod) -> bool {
 
 /// A pod that goes to the node although it is cordoned: evicting it once more would only bring the next one.
 fn comes_back(spec: &PodSpec) -> bool {
-    let cordon =
-        Taint { key: "node.kubernetes.io/unschedulable".into(), value: Name::EMPTY, effect: Effect::NoSchedule };
-    !spec.node_name.is_empty() || spec.tolerations.iter().any(|toleration| toleration.tolerates(&cordon))
+    !spec.node_name.is_empty() || spec.tolerates_cordon()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::cluster::{Cluster, NodeId, NodeInfo, PodId, PodSpec, Resources, SpecId, Taint, Volume};
 
 use super::class::Class;
-use super::filter::{node_affinity, node_ports, taint_toleration};
+use super::filter::node_ports;
 use super::{Plugin, Plugins, minor};
 
 /// What a node was like before a change.
@@ -153,10 +153,9 @@ impl Hint<'_> {
         let Some(before) = before else {
             return match plugin {
                 Plugin::NodeUnschedulable => !object.unschedulable,
-                Plugin::TaintToleration => taint_toleration::tolerates(self.spec, &object.taints),
+                Plugin::TaintToleration => self.spec.tolerates_all(&object.taints),
                 Plugin::NodeAffinity => {
-                    self.cluster.pod(self.pod).pinned.is_none_or(|pinned| pinned == node)
-                        && node_affinity::matches(self.spec, object)
+                    self.cluster.pod(self.pod).pinned.is_none_or(|pinned| pinned == node) && self.spec.selects(object)
                 }
                 Plugin::NodeResourcesFit => self.could_ever_fit(node),
                 Plugin::NodeName
@@ -183,12 +182,11 @@ impl Hint<'_> {
             Plugin::TaintToleration => {
                 taints
                     && (self.coarse()
-                        || taint_toleration::tolerates(self.spec, &object.taints)
-                            && !taint_toleration::tolerates(self.spec, &before.taints))
+                        || self.spec.tolerates_all(&object.taints) && !self.spec.tolerates_all(&before.taints))
             }
             Plugin::NodeAffinity => {
                 let was = crate::cluster::Node { info: Arc::clone(&before.info), ..object.clone() };
-                labels && node_affinity::matches(self.spec, object) && !node_affinity::matches(self.spec, &was)
+                labels && self.spec.selects(object) && !self.spec.selects(&was)
             }
             Plugin::NodeResourcesFit => {
                 let (have, had) = (&object.allocatable, &before.allocatable);
@@ -223,9 +221,7 @@ impl Hint<'_> {
     /// The look at a node that changed before pods are woken, up to 1.31.
     fn would_hold(&self, node: NodeId) -> bool {
         let object = self.cluster.node(node);
-        self.could_ever_fit(node)
-            && node_affinity::matches(self.spec, object)
-            && taint_toleration::tolerates(self.spec, &object.taints)
+        self.could_ever_fit(node) && self.spec.selects(object) && self.spec.tolerates_all(&object.taints)
     }
 }
 

@@ -93,9 +93,9 @@ pub fn find(cluster: &Cluster, spec: &PodSpec, node: NodeId) -> Facts {
         return Facts::default();
     }
     Facts {
-        affinity: node_affinity::matches(spec, node),
-        taints: taint_toleration::tolerates(spec, &node.taints),
-        schedulable: !node.unschedulable || node_unschedulable::tolerates(spec),
+        affinity: spec.selects(node),
+        taints: spec.tolerates_all(&node.taints),
+        schedulable: !node.unschedulable || spec.tolerates_cordon(),
         dislikes: score::taint_toleration::dislikes(spec, &node.taints),
         likes: score::node_affinity::likes(spec, node),
     }

@@ -1,6 +1,6 @@
 //! NodeAffinity as a filter (KUBERNETES.md C4, C.2.1).
 
-use crate::cluster::{Name, Node, Operator, PodSpec};
+use crate::cluster::{Name, Operator, PodSpec};
 
 use crate::simulator::scheduler::{Plugin, Rejection};
 
@@ -10,15 +10,6 @@ pub const REJECTION: Rejection =
 
 /// PreFilter: every term names nodes, and none of them satisfies its own term.
 pub const CONFLICT: Rejection = Rejection::unresolvable(Plugin::NodeAffinity, &["pod affinity terms conflict"]);
-
-/// Whether `nodeSelector` and the required node affinity hold for a node.
-pub fn matches(spec: &PodSpec, node: &Node) -> bool {
-    spec.node_selector.iter().all(|&(key, value)| node.info.labels.get(key) == Some(value))
-        && spec
-            .node_affinity
-            .as_ref()
-            .is_none_or(|terms| terms.iter().any(|term| term.matches(&node.info.labels, node.name())))
-}
 
 /// Names of the only nodes that a pod may go to, if every term of its required affinity names nodes.
 pub fn named_nodes(spec: &PodSpec) -> Option<Vec<Name>> {
