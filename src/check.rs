@@ -1,6 +1,6 @@
 //! The main job: findings before anything moves and a forecast of the whole run, put together into one verdict.
 
-use crate::cluster::{Cluster, Node, ObjectKey, Owner};
+use crate::cluster::{Cluster, Node, ObjectKey, Owner, Version};
 use crate::explore::Setup;
 use crate::forecast::{self, Forecast, Verdict};
 use crate::judge::Limits;
@@ -46,7 +46,7 @@ pub fn check(setup: &Setup, options: &Options, done: &(dyn Fn() + Sync)) -> Chec
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.code, finding.object));
     let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
     let verdict = if refused { forecast.verdict.max(Verdict::Blocked) } else { forecast.verdict };
-    let not_modelled = not_modelled(&setup.cluster);
+    let not_modelled = not_modelled(&setup.cluster, setup.goal.to);
     Checked { verdict, findings, ignored, forecast, not_modelled }
 }
 
@@ -95,17 +95,17 @@ fn step(cluster: &Cluster, forecast: &Forecast, object: &ObjectKey) -> Option<St
 }
 
 /// What the input uses and the model does not cover, and what the model leaves out altogether where it could matter here.
-fn not_modelled(cluster: &Cluster) -> Vec<String> {
+fn not_modelled(cluster: &Cluster, to: Version) -> Vec<String> {
     let mut all: Vec<String> =
         cluster.catalog.input.not_modelled.iter().map(|(object, what)| format!("{object}: {what}")).collect();
     all.sort();
     all.dedup();
-    if let Some(version) = cluster.api_server
-        && !(36..=37).contains(&version.minor)
-    {
+    let foreign = |version: &Version| !(36..=37).contains(&version.minor);
+    let versions = [("control plane", cluster.api_server), ("target", Some(to))];
+    for (what, version) in versions.into_iter().filter_map(|(what, version)| Some((what, version.filter(foreign)?))) {
         all.push(format!(
-            "control plane {version}: the model was compared with recordings of v1.36 and v1.37 only; other versions follow \
-             the documented differences"
+            "{what} {version}: the model was compared with recordings of v1.36 and v1.37 only; other versions follow the \
+             documented differences"
         ));
     }
     all

@@ -12,7 +12,10 @@ use super::output::{self, Format};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   cmsim capacity -f cluster.yaml --to v1.37.0
-  cmsim capacity -f cluster.yaml --to v1.37.0 -o json | jq .holdsWithoutOneNode")]
+  cmsim capacity -f cluster.yaml --to v1.37.0 -o json | jq .holdsWithoutOneNode
+  cmsim capacity -f cluster.yaml --to v1.37.0 --nodes worker-1,worker-2 --nodes-at-once 2
+
+Exit codes: 0 the answer is printed, whatever it is, 2 could not run (bad input, wrong usage).")]
 pub struct Args {
     #[command(flatten)]
     source: Source,

@@ -1,6 +1,8 @@
 //! `cmsim check`.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -10,7 +12,7 @@ use crate::forecast::Verdict;
 use crate::preflight::Ignore;
 use crate::report::{self, json::CheckResult, text::Detail};
 
-use super::input::{self, GoalArgs, Source, Walks};
+use super::input::{self, GoalArgs, Source, Walks, quoted};
 use super::output::{self, Format};
 use super::{NO, OK};
 
@@ -24,6 +26,7 @@ horizontalpodautoscalers,resourcequotas,validatingwebhookconfigurations,mutating
   cmsim check -f cluster.yaml --to v1.37.0
   kubectl get nodes,pods,deployments,replicasets,pdb,svc -A -o json | cmsim check -f - --to v1.37.0
   cmsim check -f cluster.yaml --to v1.37.0 --pacing budgets -o json | jq .verdict
+  kubectl cluster-info dump --all-namespaces --output-directory dump && cmsim check -f dump --to v1.37.0
 
 Exit codes: 0 non-disruptive, 1 disruptive or blocked, 2 could not run (bad input, wrong usage).")]
 pub struct Args {
@@ -54,6 +57,8 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<u8> {
     let ignore = ignore(args)?;
     let setup = input::setup(&args.source, &args.goal)?;
+    // Whether the file can be written is known before the work is done.
+    let trace = args.trace.as_ref().map(|file| create(file)).transpose()?;
     let options = Options { walks: args.walks.walks as usize, seed: args.walks.seed, ignore };
     let bar = output::progress(options.walks as u64, "simulating");
     let checked = check(&setup, &options, &|| bar.inc(1));
@@ -67,8 +72,8 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
             output::text(&report::text::check(&checked, &setup.cluster, &replay, detail))?;
         }
     }
-    if let Some(file) = &args.trace {
-        write_trace(&setup, worst, file)?;
+    if let (Some(file), Some(open)) = (&args.trace, trace) {
+        write_trace(&setup, worst, open).with_context(|| format!("writing {}", file.display()))?;
     }
     Ok(if checked.verdict == Verdict::NonDisruptive { OK } else { NO })
 }
@@ -88,32 +93,34 @@ fn ignore(args: &Args) -> anyhow::Result<Ignore> {
 /// The command line that runs the worst walk alone: the same one with its seed.
 fn replay(args: &Args, seed: u64) -> String {
     let mut words = vec!["cmsim check".to_owned(), args.source.arguments()];
-    let given: Vec<String> = std::env::args().skip(1).collect();
     let own = ["-f", "--filename", "--hosts", "--walks", "--seed", "--trace", "-o", "--output"];
     let mut skip_value = false;
-    for word in given.iter().skip_while(|word| *word != "check").skip(1) {
+    for word in std::env::args_os().skip_while(|word| word != "check").skip(1) {
         if std::mem::take(&mut skip_value) {
             continue;
         }
-        match own.iter().find(|flag| word.starts_with(*flag)) {
-            Some(flag) => skip_value = word == flag,
-            None => words.push(word.clone()),
+        let text = word.to_string_lossy();
+        match own.iter().find(|flag| text.starts_with(*flag)) {
+            Some(flag) => skip_value = text == *flag,
+            None => words.push(quoted(&word)),
         }
     }
     words.push(format!("--walks 1 --seed {seed} --trace run.jsonl"));
     words.join(" ")
 }
 
+fn create(file: &Path) -> anyhow::Result<File> {
+    File::create(file).with_context(|| format!("writing {}", file.display()))
+}
+
 /// Walks the worst run again and writes what happens.
-fn write_trace(setup: &Setup, seed: u64, file: &PathBuf) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    let open = std::fs::File::create(file).with_context(|| format!("writing {}", file.display()))?;
-    let mut out = std::io::BufWriter::new(open);
+fn write_trace(setup: &Setup, seed: u64, file: File) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::new(file);
     let mut written = writeln!(out, "{}", crate::trace::Header::new(setup.start, Some(seed)).to_json());
     crate::explore::walk(setup, seed, &mut |record, world| {
         if written.is_ok() {
             written = writeln!(out, "{}", crate::trace::Line::new(record, setup.start, &world.cluster).to_json());
         }
     });
-    written.and_then(|()| out.flush()).with_context(|| format!("writing {}", file.display()))
+    written.and_then(|()| out.flush())
 }

@@ -57,8 +57,8 @@ enum What {
 /// Compares and prints counts and mismatches.
 pub fn run(args: &Args) -> anyhow::Result<u8> {
     let report = match args.what {
-        What::Placement => placement::run(&args.paths)?,
-        What::Evictions => evictions::check(&args.paths)?,
+        What::Placement => output::spinning("comparing", || placement::run(&args.paths))?,
+        What::Evictions => output::spinning("comparing", || evictions::check(&args.paths))?,
         What::Drains => each_run(args, drains::check)?,
         What::Predictions => each_run(args, |run| prediction::check(run, u64::from(args.walks)))?,
         What::Pacing => return pacings(args),

@@ -1,13 +1,18 @@
 //! Arguments that several subcommands share: the input, the goal, the walks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
 
 use crate::cluster::{Cluster, Millis, Name, Version};
 use crate::explore::Setup;
 use crate::upgrade::{Accepted, Goal, OnBlocked, Pacing, Settle};
+
+use super::output;
+use crate::import::plain;
 
 /// Where the cluster comes from.
 #[derive(clap::Args)]
@@ -25,7 +30,19 @@ pub struct Source {
 impl Source {
     /// Reads the cluster.
     pub fn read(&self) -> anyhow::Result<Cluster> {
-        let mut cluster = crate::import::load(&self.files, &mut std::io::stdin())?;
+        let stdin = self.files.iter().filter(|file| file.as_os_str() == "-").count();
+        if stdin > 1 {
+            bail!("-f - is given {stdin} times, but standard input can be read only once");
+        }
+        let load = || crate::import::load(&self.files, &mut std::io::stdin());
+        let mut cluster = if stdin > 0 && std::io::stdin().is_terminal() {
+            output::note(
+                "reading the cluster from the terminal; end with Ctrl-D, or pipe `kubectl get ... -o yaml` in",
+            );
+            load()?
+        } else {
+            output::spinning("reading the cluster", load)?
+        };
         if let Some(file) = &self.hosts {
             crate::import::hosts(&mut cluster, file)?;
         }
@@ -34,16 +51,18 @@ impl Source {
 
     /// The input's arguments as they were given.
     pub fn arguments(&self) -> String {
-        let mut words: Vec<String> = self.files.iter().map(|file| format!("-f {}", quoted(file))).collect();
-        words.extend(self.hosts.iter().map(|file| format!("--hosts {}", quoted(file))));
+        let mut words: Vec<String> = self.files.iter().map(|file| format!("-f {}", quoted(file.as_os_str()))).collect();
+        words.extend(self.hosts.iter().map(|file| format!("--hosts {}", quoted(file.as_os_str()))));
         words.join(" ")
     }
 }
 
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+/// A word as a shell reads it.
+pub fn quoted(word: &OsStr) -> String {
+    let text = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+%".contains(c);
+    let bare = !text.is_empty() && text.chars().all(plain);
+    if bare { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// What the operator wants. Flags override the plan file.
@@ -112,13 +131,16 @@ impl GoalArgs {
         let mut goal = match &self.plan {
             Some(file) => {
                 let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-                serde_saphyr::from_str(&text).map_err(|error| anyhow!("{}: {error}", file.display()))?
+                serde_saphyr::from_str(&text).map_err(|error| anyhow!("{}: {}", file.display(), plain(&error)))?
             }
             None => Goal::default(),
         };
         self.override_plan(&mut goal)?;
         if goal.to == Version::new(0, 0) {
             bail!("no target version: give --to v1.37.0 (or `to:` in the plan file)");
+        }
+        if goal.to.major != 1 {
+            bail!("there is no Kubernetes {}: versions are v1.<minor>.<patch>, for example v1.37.0", goal.to);
         }
         known_nodes(&goal, cluster)?;
         known_objects(&goal, cluster)?;
@@ -172,12 +194,49 @@ fn floor(text: &str) -> anyhow::Result<(String, u32)> {
 }
 
 fn known_nodes(goal: &Goal, cluster: &Cluster) -> anyhow::Result<()> {
+    let names = || cluster.nodes().map(|(_, node)| node.name());
     for &name in goal.order.iter().chain(&goal.only).chain(&goal.skip) {
         if cluster.find_node(name).is_none() {
-            bail!("node {name:?} is not in the input; nodes are: {}", list(cluster));
+            let hint = meant(&name, names().map(|one| one.as_str()));
+            bail!("node {:?} is not in the input{hint}; nodes are: {}", name.as_str(), list(cluster));
         }
     }
+    let mut ordered = BTreeSet::new();
+    if let Some(twice) = goal.order.iter().find(|&&name| !ordered.insert(name)) {
+        bail!("node {:?} stands twice in the order", twice.as_str());
+    }
+    let chosen = |name: &Name| (goal.only.is_empty() || goal.only.contains(name)) && !goal.skip.contains(name);
+    if let Some(outside) = goal.order.iter().find(|name| !chosen(name)) {
+        bail!("node {:?} stands in the order, but --nodes / --skip-node leave it out", outside.as_str());
+    }
+    if !names().any(|name| chosen(&name)) {
+        bail!("--nodes and --skip-node leave no node to upgrade");
+    }
     Ok(())
+}
+
+/// A hint if one of the known words is so close to this one that it was probably meant.
+pub fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let word = word.to_lowercase();
+    // A letter in three may be wrong.
+    let most = (word.chars().count() / 3).max(1);
+    let near = known.map(|one| (distance(&word, &one.to_lowercase()), one)).filter(|(far, _)| *far <= most).min();
+    near.map_or(String::new(), |(_, one)| format!("; did you mean {one:?}?"))
+}
+
+/// How many characters have to be put in, left out or replaced to make one text of the other (Levenshtein).
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (line, from) in left.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
+        for (column, &to) in right.iter().enumerate() {
+            let above = row[column + 1];
+            row[column + 1] = (diagonal + usize::from(from != to)).min(above + 1).min(row[column] + 1);
+            diagonal = above;
+        }
+    }
+    row[right.len()]
 }
 
 fn list(cluster: &Cluster) -> String {
@@ -198,8 +257,10 @@ fn known_objects(goal: &Goal, cluster: &Cluster) -> anyhow::Result<()> {
     };
     for object in goal.floors.keys().chain(accepted.into_iter().flatten()) {
         if !known.contains(object) {
+            let hint = meant(object, known.iter().map(String::as_str));
             bail!(
-                "{object:?} (a floor or accepted disruption) is no workload or Service of the input; objects are written namespace/Kind/name"
+                "{object:?} (a floor or accepted disruption) is no workload or Service of the input{hint}; objects are \
+                 written namespace/Kind/name"
             );
         }
     }
@@ -221,7 +282,8 @@ pub struct Walks {
 /// What all runs have in common, from the arguments.
 pub fn setup(source: &Source, goal: &GoalArgs) -> anyhow::Result<Setup> {
     let cluster = source.read()?;
-    if cluster.nodes().len() == 0 {
+    // Nodes that only pods name are in the cluster, too, but nothing is known of them.
+    if cluster.catalog.input.kinds.get(&Name::new("Node")).is_none_or(|&count| count == 0) {
         bail!(
             "the input holds no Node: there is nothing to upgrade; include nodes in `kubectl get nodes,pods,... -A -o yaml`"
         );

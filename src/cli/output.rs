@@ -1,6 +1,7 @@
 //! Printing: results to stdout, everything else to stderr; colour only where it is wanted.
 
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -64,4 +65,25 @@ pub fn progress(total: u64, what: &'static str) -> ProgressBar {
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.set_message(what);
     bar
+}
+
+/// Does something of unknown length and shows meanwhile that it goes on: on stderr, only on a terminal.
+pub fn spinning<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
+    if !std::io::stderr().is_terminal() {
+        return work();
+    }
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.set_message(what);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let done = work();
+    bar.finish_and_clear();
+    done
+}
+
+/// Tells the user something that is no part of the result.
+pub fn note(text: &str) {
+    // Nothing can be done about a closed stderr.
+    let _ = writeln!(anstream::stderr(), "{text}");
 }

@@ -504,7 +504,9 @@ fn options() -> serde_saphyr::Options {
     }
 }
 
-/// An error without the extract of the text that the library adds in further lines.
-fn plain(error: &impl fmt::Display) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+/// A YAML error in one line, without the extract of the text that the library adds in further ones.
+pub fn plain(error: &impl fmt::Display) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }

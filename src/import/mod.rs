@@ -37,7 +37,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use error::{Errors, Problem, Source};
-pub use load::{hosts, load};
+pub use load::{hosts, load, plain};
 pub use pod_spec::Admission;
 
 use crate::cluster::{Cluster, Name, ObjectKey, Version};

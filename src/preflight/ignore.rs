@@ -54,7 +54,12 @@ impl Ignore {
 
     /// Adds the entries of an ignore file (YAML). Nothing is added if one of them is wrong.
     pub fn add_file(&mut self, text: &str) -> Result<(), IgnoreError> {
-        let file: File = serde_saphyr::from_str(text).map_err(|error| IgnoreError::File(error.to_string()))?;
+        let file: File = serde_saphyr::from_str(text).map_err(|error| {
+            // The library adds an extract of the text in further lines.
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            IgnoreError::File(line.trim_start_matches("error: ").to_owned())
+        })?;
         let mut all = self.clone();
         for entry in file.ignore {
             all.insert(&entry.code, entry.object.clone(), entry.object.as_deref().unwrap_or(&entry.code))?;

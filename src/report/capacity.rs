@@ -39,8 +39,14 @@ struct NodeRoom {
     name: Name,
     peak: Amounts,
     allocatable: Amounts,
-    /// Workloads with a pod that found no node while this one was out: (object, the scheduler's words).
-    unplaced: Vec<(ObjectKey, Name)>,
+    unplaced: Vec<Unplaced>,
+}
+
+/// A workload with a pod that found no node while one was out, with the scheduler's words.
+#[derive(Serialize)]
+struct Unplaced {
+    object: ObjectKey,
+    message: Name,
 }
 
 #[derive(Serialize, Clone, Copy)]
@@ -71,7 +77,7 @@ impl CapacityResult {
                     milli_cpu: info.allocatable.milli_cpu,
                     memory_bytes: info.allocatable.memory,
                 },
-                unplaced: node.unplaced.iter().map(|(object, message)| (*object, *message)).collect(),
+                unplaced: node.unplaced.iter().map(|(&object, &message)| Unplaced { object, message }).collect(),
             })
         });
         CapacityResult {

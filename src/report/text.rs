@@ -67,6 +67,9 @@ fn headline(out: &mut String, checked: &Checked, cluster: &Cluster) {
         Verdict::Disruptive => ("DISRUPTIVE", RED),
     };
     let why = match checked.verdict {
+        Verdict::NonDisruptive if forecast.nodes.iter().all(|node| node.order == 0) => {
+            "there is nothing to do: all nodes of the run are at the target version already".to_owned()
+        }
         Verdict::NonDisruptive => "the upgrade finishes and nothing falls under its floor".to_owned(),
         Verdict::Blocked if forecast.completes => "the upgrade must not be started as things stand".to_owned(),
         Verdict::Blocked => "the upgrade would not finish".to_owned(),

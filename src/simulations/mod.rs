@@ -154,7 +154,8 @@ impl Case {
     ///
     /// The text is not a scenario.
     pub fn parse(name: &str, file: PathBuf, text: &str) -> anyhow::Result<Case> {
-        let scenario = serde_saphyr::from_str(text).map_err(|error| anyhow!("{}: {error}", file.display()))?;
+        let scenario =
+            serde_saphyr::from_str(text).map_err(|error| anyhow!("{}: {}", file.display(), import::plain(&error)))?;
         Ok(Case { name: name.to_owned(), file, scenario })
     }
 
