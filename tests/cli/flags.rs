@@ -99,7 +99,7 @@ fn wrong_usage_says_what_is_wrong_and_what_would_be_right() {
         (format!("check -f {QUIET} --to 2.0.0"), "v2.0.0"),
         (format!("check -f {QUIET} --to 1"), "\"1\" is not a Kubernetes version"),
         (format!("check -f {QUIET}"), "no target version: give --to v1.37.0"),
-        (format!("check -f - -f - --to v1.37.0"), "standard input can be read only once"),
+        ("check -f - -f - --to v1.37.0".to_owned(), "standard input can be read only once"),
         ("explain J0001".to_owned(), "did you mean \"J001\"?"),
         ("chekc".to_owned(), "a similar subcommand exists: 'check'"),
     ] {

@@ -128,9 +128,12 @@ fn json_of_the_other_commands_is_as_documented() {
     let lacking = validate("ConformResult", &[conform]);
     assert!(lacking.iter().all(|field| field.starts_with("mismatches") || field == "notModelled.*"), "{lacking:?}");
 
+    let pacing = json("conform pacing fixtures/drains --walks 1 -o json");
+    assert_eq!(validate("PacingComparison", &[pacing]), [""; 0]);
+
     assert_eq!(validate("ExplainResult", &[json("explain J001 -o json")]), [""; 0]);
     let all = json("explain -o json");
-    assert_eq!(validate("ExplainResult", &[all.clone()]), [""; 0]);
+    assert_eq!(validate("ExplainResult", std::slice::from_ref(&all)), [""; 0]);
     let listed = out(&run("explain"), 0);
     assert_eq!(all["codes"].as_array().unwrap().len(), listed.lines().count());
 
