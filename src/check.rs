@@ -1,6 +1,6 @@
 //! The main job: findings before anything moves and a forecast of the whole run, put together into one verdict.
 
-use crate::cluster::{Cluster, Node, ObjectKey, Owner, Version};
+use crate::cluster::{Cluster, Node, Version};
 use crate::explore::Setup;
 use crate::forecast::{self, Forecast, Verdict};
 use crate::judge::Limits;
@@ -40,9 +40,6 @@ pub fn check(setup: &Setup, options: &Options, done: &(dyn Fn() + Sync)) -> Chec
     let mut findings: Vec<Finding> = found.into_iter().filter(|finding| !options.ignore.covers(finding)).collect();
     let ignored = all - findings.len();
     let forecast = forecast::forecast(setup, &limits(&setup.goal, &setup.cluster), options.seed, options.walks, done);
-    for finding in &mut findings {
-        finding.step = step(&setup.cluster, &forecast, &finding.object);
-    }
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.code, finding.object));
     let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
     let verdict = if refused { forecast.verdict.max(Verdict::Blocked) } else { forecast.verdict };
@@ -72,26 +69,6 @@ pub fn limits(goal: &Goal, cluster: &Cluster) -> Limits {
         skip_terminating: goal.skip_wait_for_delete,
         retry: goal.retry,
     }
-}
-
-/// Where in the run an object is met first: the turn of the first node that carries a pod of it.
-fn step(cluster: &Cluster, forecast: &Forecast, object: &ObjectKey) -> Option<String> {
-    let concerned = |node: &crate::forecast::NodeForecast| {
-        if object.kind == "Node" {
-            return object.name == node.name;
-        }
-        let Some(id) = cluster.find_node(node.name) else { return false };
-        cluster.pods_of_node(id).iter().any(|&pod| {
-            cluster.pod_key(pod) == *object
-                || cluster.top_of_pod(pod).is_some_and(|workload| cluster.workload(workload).key == *object)
-                || matches!(cluster.pod(pod).owner, Owner::Workload(owner) if cluster.workload(owner).key == *object)
-                || cluster.budgets_of_pod(pod).iter().any(|&budget| cluster.budget_key(budget) == *object)
-                || cluster.services_of_pod(pod).iter().any(|&service| cluster.service_key(service) == *object)
-        })
-    };
-    let total = forecast.nodes.iter().filter(|node| node.order > 0).count();
-    let node = forecast.nodes.iter().find(|node| node.order > 0 && concerned(node))?;
-    Some(format!("turn of node {} ({} of {total})", node.name, node.order))
 }
 
 /// What the input uses and the model does not cover, and what the model leaves out altogether where it could matter here.

@@ -1,7 +1,21 @@
 //! Findings before anything moves, a file each.
 
+mod budget_never;
+mod budget_now;
+mod budget_twice;
+mod budget_uncounted;
+mod daemon_alone;
+mod daemon_pods;
+mod empty_dir;
+mod few_nodes;
+mod host_path;
 mod ignore;
+mod one_node;
+mod pinned;
+mod places;
 mod scope;
+mod single;
+mod strength;
 mod unmanaged;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +25,7 @@ use crate::judge::About;
 use crate::upgrade::Goal;
 
 pub use ignore::{Ignore, IgnoreError};
-pub use scope::Scope;
+pub use scope::{Leaving, Scope};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -38,7 +52,7 @@ pub struct Finding {
     pub message: String,
     /// What to do, with names and numbers.
     pub fix: String,
-    /// Where in the upgrade it bites; filled in from the simulation.
+    /// Where in the upgrade it bites: the turn of the first node that carries the object or a pod of it.
     pub step: Option<String>,
 }
 
@@ -52,13 +66,31 @@ pub struct Check {
 
 /// Every rule, in the order of their codes.
 pub fn all() -> &'static [Check] {
-    &[unmanaged::CHECK]
+    &[
+        unmanaged::CHECK,
+        empty_dir::CHECK,
+        budget_never::CHECK,
+        budget_twice::CHECK,
+        budget_uncounted::CHECK,
+        budget_now::CHECK,
+        daemon_pods::CHECK,
+        host_path::CHECK,
+        single::CHECK,
+        one_node::CHECK,
+        pinned::CHECK,
+        few_nodes::CHECK,
+        daemon_alone::CHECK,
+    ]
 }
 
 /// What the rules find in a cluster whose upgrade begins at `now`, in the order of codes and objects.
 pub fn run(goal: &Goal, cluster: &Cluster, now: Time) -> Vec<Finding> {
     let scope = Scope::new(goal, cluster, now);
     let mut findings: Vec<Finding> = all().iter().flat_map(|check| (check.run)(&scope)).collect();
+    let first = scope.first_turns();
+    for finding in findings.iter_mut().filter(|finding| finding.step.is_none()) {
+        finding.step = first.get(&finding.object).map(|&turn| scope.step(turn));
+    }
     findings.sort();
     findings
 }

@@ -4,7 +4,6 @@ use crate::cluster::{Owner, PodId};
 use crate::judge::About;
 use crate::upgrade::Ground;
 
-use super::scope::finding;
 use super::{Check, Finding, Scope, Severity};
 
 const ABOUT: About = About {
@@ -20,8 +19,8 @@ pub(super) const CHECK: Check = Check { about: ABOUT, run };
 
 fn run(scope: &Scope) -> Vec<Finding> {
     let forced = |pod: PodId| scope.goal.force && is_unmanaged(scope, pod) && !scope.cluster.pod(pod).is_terminal();
-    let unmanaged = scope.leaving().filter(|&(_, pod, ground)| ground == Some(Ground::Unmanaged) || forced(pod));
-    unmanaged.map(|(_, pod, ground)| found(scope, pod, ground.is_some())).collect()
+    let unmanaged = scope.leaving().filter(|leaving| leaving.ground == Some(Ground::Unmanaged) || forced(leaving.pod));
+    unmanaged.map(|leaving| found(scope, leaving.pod, leaving.ground.is_some())).collect()
 }
 
 fn found(scope: &Scope, pod: PodId, refuses: bool) -> Finding {
@@ -36,11 +35,11 @@ fn found(scope: &Scope, pod: PodId, refuses: bool) -> Finding {
     if refuses {
         let message = format!("{place}: {owner}; nothing would bring it back, so the drain of its node is refused");
         let fix = format!("{kubectl}, or run it as a Deployment; `--force` evicts it for ever");
-        finding(&ABOUT, Severity::Error, key, message, fix)
+        ABOUT.finding(Severity::Error, key, message, fix)
     } else {
         let message = format!("{place}: {owner}; the drain deletes it for ever");
         let fix = format!("run it as a Deployment if it is needed after the upgrade ({kubectl} otherwise)");
-        finding(&ABOUT, Severity::Warning, key, message, fix)
+        ABOUT.finding(Severity::Warning, key, message, fix)
     }
 }
 

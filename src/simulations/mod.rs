@@ -49,6 +49,10 @@ pub struct Scenario {
     /// What somebody else does, and what goes wrong.
     #[serde(default)]
     pub faults: Vec<Action>,
+    /// Findings about the cluster as it stands that do not count, since what happens in the scenario changes that: `CODE` or
+    /// `CODE=object`.
+    #[serde(default)]
+    pub ignore: Vec<String>,
     /// How many walks.
     #[serde(default = "default_walks")]
     pub walks: usize,
@@ -166,7 +170,11 @@ impl Case {
     /// A scenario that cannot be played.
     pub fn test(&self) -> anyhow::Result<Tested> {
         let setup = self.setup().with_context(|| self.file.display().to_string())?;
-        let options = Options { walks: self.scenario.walks, seed: self.scenario.seed, ignore: Ignore::default() };
+        let mut ignore = Ignore::default();
+        for entry in &self.scenario.ignore {
+            ignore.add(entry).with_context(|| self.file.display().to_string())?;
+        }
+        let options = Options { walks: self.scenario.walks, seed: self.scenario.seed, ignore };
         let checked = check(&setup, &options, &|| ());
         let mismatches = self.scenario.expect.compare(&checked);
         Ok(Tested { mismatches, checked })
