@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use super::canonical;
 use super::object::Header;
 use super::{Errors, Importer, Problem, Source};
 use crate::cluster::{Cluster, HostFacts, Name};
@@ -443,9 +444,12 @@ fn read_canonical_list(importer: &mut Importer, document: &str, source: &Source)
         .enumerate()
         .map(|(index, text)| {
             let mut part = template.part();
-            let values: Vec<Value> = serde_saphyr::from_str_with_options(text, options()).ok()?;
+            let values = match canonical::read(text, DEEPEST) {
+                Some(values) => values,
+                None => serde_saphyr::from_str_with_options(text, options()).ok()?,
+            };
             let source = Source { item: index + 1, ..source.clone() };
-            values.iter().for_each(|value| part.add_as(value, source.clone(), &implied));
+            values.as_array()?.iter().for_each(|value| part.add_as(value, source.clone(), &implied));
             Some(part)
         })
         .collect();
@@ -458,7 +462,7 @@ fn read_canonical_list(importer: &mut Importer, document: &str, source: &Source)
 }
 
 /// The lines of a List that are not of its items, and the text of each item, its dash included.
-fn split_list(document: &str) -> Option<(String, Vec<&str>)> {
+pub(super) fn split_list(document: &str) -> Option<(String, Vec<&str>)> {
     let (mut header, mut items) = (String::new(), Vec::new());
     let (mut at, mut start, mut inside) = (0, None, false);
     for line in document.split_inclusive('\n') {
@@ -490,7 +494,7 @@ fn split_list(document: &str) -> Option<(String, Vec<&str>)> {
 }
 
 /// How YAML is read. Aliases may repeat a little, as people write them, but not blow up.
-fn options() -> serde_saphyr::Options {
+pub(super) fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         // A node may be called `n`.
         strict_booleans: true,
