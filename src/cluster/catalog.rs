@@ -131,6 +131,31 @@ pub struct Webhook {
     pub timeout_seconds: i32,
 }
 
+impl Webhook {
+    /// Whether some rule is about this operation on this resource of the core group (`pods`, `pods/eviction`).
+    pub fn sees(&self, operation: &str, resource: &str) -> bool {
+        self.rules.iter().any(|(operations, resources)| {
+            let operation = operations.iter().any(|one| *one == "*" || *one == operation);
+            operation && resources.iter().any(|pattern| covers(pattern, resource))
+        })
+    }
+}
+
+/// Whether a rule's `group/resource` covers a resource of the core group. `*` is every resource without subresources,
+/// `*/*` every resource with them, `pods/*` the subresources of pods.
+fn covers(pattern: &str, resource: &str) -> bool {
+    let Some((group, pattern)) = pattern.split_once('/') else { return false };
+    let subresource = resource.split_once('/');
+    let matches = match pattern.split_once('/') {
+        None => pattern == resource || (pattern == "*" && subresource.is_none()),
+        Some(("*", "*")) => true,
+        Some((base, "*")) => subresource.is_some_and(|(of, _)| of == base),
+        Some(("*", sub)) => subresource.is_some_and(|(_, name)| name == sub),
+        Some(_) => pattern == resource,
+    };
+    (group.is_empty() || group == "*") && matches
+}
+
 /// An object and the API version it is used with.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ApiUse {

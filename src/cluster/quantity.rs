@@ -92,6 +92,24 @@ fn suffix_power(suffix: &str) -> Option<(u32, i32)> {
     })
 }
 
+/// Bytes in the binary unit that keeps the number short: `512Mi`, `7.8Gi`.
+pub fn bytes(amount: i64) -> String {
+    let units = ["", "Ki", "Mi", "Gi", "Ti", "Pi"];
+    let mut value = amount as f64;
+    let mut unit = 0;
+    while value.abs() >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(value.fract() != 0.0 && value.abs() < 100.0);
+    format!("{value:.digits$}{}", units[unit])
+}
+
+/// Thousandths of a core as Kubernetes writes them: `250m`, `2`.
+pub fn cores(milli: i64) -> String {
+    if milli % 1000 == 0 { format!("{}", milli / 1000) } else { format!("{milli}m") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -70,12 +70,6 @@ impl Rule {
 
 /// What a webhook sees of the pods of a run; `None`: nothing.
 pub(super) fn intercepts(webhook: &Webhook) -> Option<String> {
-    let sees = |operation: &str, resource: &str| {
-        webhook.rules.iter().any(|(operations, resources)| {
-            let operation = operations.iter().any(|one| *one == "*" || *one == operation);
-            operation && resources.iter().any(|pattern| covers(pattern, resource))
-        })
-    };
     let seen: Vec<&str> = [
         ("CREATE", "pods", "the creation of pods"),
         ("CREATE", "pods/eviction", "evictions"),
@@ -83,23 +77,8 @@ pub(super) fn intercepts(webhook: &Webhook) -> Option<String> {
         ("DELETE", "pods", "the deletion of pods"),
     ]
     .into_iter()
-    .filter(|(operation, resource, _)| sees(operation, resource))
+    .filter(|(operation, resource, _)| webhook.sees(operation, resource))
     .map(|(_, _, what)| what)
     .collect();
     (!seen.is_empty()).then(|| format!("webhook {} intercepts {}", webhook.name, seen.join(", ")))
-}
-
-/// Whether a rule's `group/resource` covers a resource of the core group. `*` is every resource without subresources,
-/// `*/*` every resource with them, `pods/*` the subresources of pods.
-fn covers(pattern: &str, resource: &str) -> bool {
-    let Some((group, pattern)) = pattern.split_once('/') else { return false };
-    let subresource = resource.split_once('/');
-    let matches = match pattern.split_once('/') {
-        None => pattern == resource || (pattern == "*" && subresource.is_none()),
-        Some(("*", "*")) => true,
-        Some((base, "*")) => subresource.is_some_and(|(of, _)| of == base),
-        Some(("*", sub)) => subresource.is_some_and(|(_, name)| name == sub),
-        Some(_) => pattern == resource,
-    };
-    (group.is_empty() || group == "*") && matches
 }

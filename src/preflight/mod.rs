@@ -4,18 +4,24 @@ mod budget_never;
 mod budget_now;
 mod budget_twice;
 mod budget_uncounted;
+mod cordoned;
 mod daemon_alone;
 mod daemon_pods;
 mod empty_dir;
 mod few_nodes;
+mod headroom;
 mod host_path;
 mod ignore;
+mod not_ready;
 mod one_node;
 mod pinned;
 mod places;
+mod readiness;
 mod scope;
+mod shutdown;
 mod single;
 mod strength;
+mod taints;
 mod unmanaged;
 
 use serde::{Deserialize, Serialize};
@@ -80,6 +86,12 @@ pub fn all() -> &'static [Check] {
         pinned::CHECK,
         few_nodes::CHECK,
         daemon_alone::CHECK,
+        not_ready::CHECK,
+        cordoned::CHECK,
+        taints::CHECK,
+        headroom::CHECK,
+        shutdown::CHECK,
+        readiness::CHECK,
     ]
 }
 

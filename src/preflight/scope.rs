@@ -72,6 +72,11 @@ impl<'a> Scope<'a> {
         self.leaving.iter().copied()
     }
 
+    /// Whether a pod has to leave.
+    pub fn is_leaving(&self, pod: PodId) -> bool {
+        self.places.contains_key(&pod)
+    }
+
     /// Workloads (the topmost ones) with active pods that have to leave: the pods by node, in the order of the turns.
     pub fn moved(&self) -> impl Iterator<Item = (WorkloadId, &[(NodeId, Vec<PodId>)])> {
         self.groups.iter().map(|(&workload, places)| (workload, places.as_slice()))
