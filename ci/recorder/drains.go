@@ -71,6 +71,14 @@ func (r *recording) settle(quiet, patience time.Duration) bool {
 	return false
 }
 
+func (r *recording) longestMinReady() time.Duration {
+	longest := 0
+	for _, object := range r.scenario.Objects {
+		longest = max(longest, number(object, "spec", "minReadySeconds"))
+	}
+	return time.Duration(longest) * time.Second
+}
+
 // isComplete: every controller has made what it wants, and nothing is on its way out.
 func (r *recording) isComplete() bool {
 	for _, kind := range []string{"Deployment", "ReplicaSet", "StatefulSet", "ReplicationController"} {
@@ -120,13 +128,15 @@ func recordDrain(plane *Plane, scenario *Scenario, version, folder string, run i
 	for _, pod := range scenario.MirrorPods {
 		r.create(r.mirrored(pod))
 	}
-	stable := r.settle(1500*time.Millisecond, 40*time.Second)
+	// A pod becomes available without any change of an object.
+	quiet := 1500*time.Millisecond + r.longestMinReady()
+	stable := r.settle(quiet, 40*time.Second)
 	for _, action := range scenario.Before {
 		r.perform(action)
 	}
 	if len(scenario.Before) > 0 {
 		time.Sleep(300 * time.Millisecond)
-		stable = r.settle(1500*time.Millisecond, 15*time.Second)
+		stable = r.settle(quiet, 15*time.Second)
 	}
 	objects, revision := r.snapshot()
 	r.start = time.Now()
@@ -159,7 +169,8 @@ func recordDrain(plane *Plane, scenario *Scenario, version, folder string, run i
 	}
 	trace := lines(until, r.ownLines, r.owners)
 	target := filepath.Join(folder, scenario.Name)
-	initial := Object{"controlPlane": version, "resourceVersion": revision, "stable": stable, "objects": objects}
+	// Times of the API have seconds, and so has this one.
+	initial := Object{"time": r.start.UTC().Format(time.RFC3339), "controlPlane": version, "resourceVersion": revision, "stable": stable, "objects": objects}
 	summary := r.summary(outcome, run, stable, finalStable, before, trace)
 	if err := os.MkdirAll(target, 0o755); err != nil {
 		panic(failure("%v", err))

@@ -93,6 +93,9 @@ func (k *Kubelets) renew(node string) {
 // register creates a Node and lets its kubelet report Ready.
 func (k *Kubelets) register(node Object, version string) {
 	name := nameOf(node)
+	// A kubelet registers with its conditions: a node without any would lose its taint at once.
+	node = clone(node)
+	node["status"].(Object)["conditions"] = []any{Object{"type": "Ready", "status": "False", "reason": "KubeletNotReady"}}
 	k.api.must("POST", path("Node", "", ""), plainJSON, node, 409)
 	k.mu.Lock()
 	k.nodes[name] = &played{up: true, version: version}
@@ -130,8 +133,9 @@ func (k *Kubelets) down(node, mode string) {
 	}
 }
 
-// comeBack starts the kubelet again: the node reports Ready with its new version, its containers are started anew.
-func (k *Kubelets) comeBack(node, version string) {
+// comeBack starts the kubelet again: the node reports Ready with its new version. After a reboot its containers are started
+// anew; a mere restart of the kubelet leaves them alone.
+func (k *Kubelets) comeBack(node, version string, rebooted bool) {
 	k.mu.Lock()
 	k.nodes[node].version = version
 	k.mu.Unlock()
@@ -142,7 +146,7 @@ func (k *Kubelets) comeBack(node, version string) {
 	k.nodes[node].up = true
 	for _, w := range k.pods {
 		if w.node == node {
-			w.restart = true
+			w.restart = rebooted
 			w.wake()
 		}
 	}
@@ -235,8 +239,9 @@ func (k *Kubelets) lead(w *worker) {
 	begin := seconds(w.pod, "sim/ready-seconds", usual, words)
 	run := seconds(w.pod, "sim/run-seconds", never, nil)
 	if !k.pass(w, start) {
+		// Nothing of it has run: the pod goes as it is.
 		if !w.gone {
-			k.finish(w, rest)
+			k.remove(w)
 		}
 		return
 	}

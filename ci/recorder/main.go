@@ -65,6 +65,26 @@ func main() {
 					clear(plane.api)
 				}
 			}
+		case "evictions":
+			plane = startPlane(*bin, Parts{controllers: true})
+			defer plane.stop()
+			kubelets := startKubelets(plane.api, true)
+			defer kubelets.stop()
+			node := Nodes{Count: 1, Prefix: "n", CPU: "64", Memory: "256Gi", Pods: "500"}
+			kubelets.register(node.objects()[0], *version)
+			index := 0
+			for _, file := range files {
+				cases, err := readEvictionCases(file)
+				if err != nil {
+					broken(file, err)
+				}
+				for _, one := range cases {
+					index++
+					if err := attempt(func() { recordEvictions(plane, one, *version, *out, index) }); err != nil {
+						broken(one.Name, err)
+					}
+				}
+			}
 		default:
 			panic(failure("nothing is recorded by the name of %q", flag.Arg(0)))
 		}

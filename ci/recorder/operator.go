@@ -129,7 +129,7 @@ func (r *recording) upgrade(node string) bool {
 			}
 		}
 	} else {
-		r.kubelets.comeBack(node, o.NewVersion)
+		r.kubelets.comeBack(node, o.NewVersion, o.Down.Mode != "none")
 	}
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		shown := strings.Join(taints(r.watch.get("Node", "", node)), " ")

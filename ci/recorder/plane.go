@@ -93,6 +93,9 @@ current-context: c
 		flags := append(common, fmt.Sprintf("--secure-port=%d", freePort()), "--cert-dir="+p.file("scheduler"))
 		p.run(parts.schedulerName, append(flags, parts.schedulerFlags...)...)
 	}
+	if parts.controllers {
+		p.awaitControllers()
+	}
 	started = true
 	return p
 }
@@ -151,6 +154,18 @@ func (p *Plane) await(base, token, etcd, certificate string) {
 		}
 	}
 	panic(failure("the API server did not become ready; its log is %s", p.log("kube-apiserver")))
+}
+
+// awaitControllers waits until one of them, and so all, has begun to work: every namespace has a ServiceAccount.
+func (p *Plane) awaitControllers() {
+	target := "/api/v1/namespaces/default/serviceaccounts/default"
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if p.api.must(http.MethodGet, target, "", nil, http.StatusNotFound).ok() {
+			time.Sleep(time.Second)
+			return
+		}
+	}
+	panic(failure("the controllers did not begin; their log is %s", p.log("kube-controller-manager")))
 }
 
 // end ends one process and waits for it.

@@ -19,6 +19,7 @@ var noise = map[string]bool{
 
 // compact drops what no reader needs: identities, times, and fields that have their default.
 func compact(kind string, object Object) Object {
+	since := text(condition(object, "Ready"), "lastTransitionTime")
 	object = clone(object)
 	object["kind"] = kind
 	delete(object, "apiVersion")
@@ -40,6 +41,10 @@ func compact(kind string, object Object) Object {
 	case "Pod":
 		compactPodSpec(spec)
 		compactPodStatus(object)
+		// Whether a pod counts as available depends on it.
+		if ready := condition(object, "Ready"); text(ready, "status") == "True" && since != "" {
+			ready["lastTransitionTime"] = since
+		}
 	case "Node":
 		delete(metadata, "annotations")
 		delete(spec, "podCIDR")
@@ -148,7 +153,7 @@ func compactPodSpec(spec Object) {
 func compactPodStatus(pod Object) {
 	status := pod["status"].(Object)
 	kept := Object{}
-	for _, field := range []string{"phase", "podIP", "nominatedNodeName"} {
+	for _, field := range []string{"phase", "podIP", "nominatedNodeName", "startTime"} {
 		if value := text(status, field); value != "" {
 			kept[field] = value
 		}

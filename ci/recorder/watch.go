@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"strconv"
 	"sync"
 	"time"
@@ -63,11 +65,23 @@ func (w *Watch) stop() {
 	w.done.Wait()
 }
 
+// follow reads a watch to its end, and on from the last revision when the API server closes it: it does so with watchers that are
+// slow to read.
 func (w *Watch) follow(ctx context.Context, api *API, kind string, revision uint64) error {
+	for attempts := 0; ; attempts++ {
+		last, err := w.read(ctx, api, kind, revision)
+		if ctx.Err() != nil || attempts == 20 || !errors.Is(err, io.EOF) {
+			return err
+		}
+		revision = last
+	}
+}
+
+func (w *Watch) read(ctx context.Context, api *API, kind string, revision uint64) (uint64, error) {
 	query := "?watch=1&timeoutSeconds=7200&resourceVersion=" + strconv.FormatUint(revision, 10)
 	response, err := api.open(ctx, "GET", path(kind, "", "")+query, "", nil)
 	if err != nil {
-		return err
+		return revision, err
 	}
 	defer response.Body.Close()
 	decoder := json.NewDecoder(response.Body)
@@ -77,16 +91,16 @@ func (w *Watch) follow(ctx context.Context, api *API, kind string, revision uint
 			Object Object
 		}
 		if err := decoder.Decode(&line); err != nil {
-			return err
+			return revision, err
 		}
 		if line.Type == "ERROR" {
-			return failure("watch of %s: %s", kind, text(line.Object, "message"))
+			return revision, failure("watch of %s: %s", kind, text(line.Object, "message"))
 		}
-		w.take(kind, line.Type, line.Object)
+		revision = w.take(kind, line.Type, line.Object)
 	}
 }
 
-func (w *Watch) take(kind, what string, object Object) {
+func (w *Watch) take(kind, what string, object Object) uint64 {
 	key := keyOf(object)
 	change := Change{Kind: kind, Type: what, Seen: time.Now(), Object: object}
 	change.Revision, _ = strconv.ParseUint(text(object, "metadata", "resourceVersion"), 10, 64)
@@ -105,6 +119,7 @@ func (w *Watch) take(kind, what string, object Object) {
 	if w.onChange != nil {
 		w.onChange(change)
 	}
+	return change.Revision
 }
 
 // all are the objects of a kind as last seen.

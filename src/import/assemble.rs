@@ -59,13 +59,14 @@ const READ: [(&str, &str); 24] = [
 
 /// The cluster that the objects make.
 pub(super) fn assemble(importer: Importer) -> Cluster {
-    let Importer { entries, listed, admission, api_server, passed_over, .. } = importer;
+    let Importer { entries, listed, admission, api_server, passed_over, taken_at, .. } = importer;
     let mut input = Input::default();
     if passed_over > 0 {
         input.remarks.push(format!("{passed_over} files hold no Kubernetes objects and were passed over"));
     }
     let entries = without_duplicates(entries, &mut input.remarks);
-    input.taken_at = entries.iter().filter_map(|entry| entry.object.latest()).max().unwrap_or_default();
+    let latest = entries.iter().filter_map(|entry| entry.object.latest()).max().unwrap_or_default();
+    input.taken_at = taken_at.unwrap_or(latest);
     count(&entries, &listed, &mut input);
 
     let mut cluster = Cluster::default();

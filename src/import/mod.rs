@@ -41,7 +41,7 @@ pub use error::{Errors, Problem, Source};
 pub use load::{hosts, load, plain};
 pub use pod_spec::Admission;
 
-use crate::cluster::{Cluster, Name, ObjectKey, Version};
+use crate::cluster::{Cluster, Name, ObjectKey, Time, Version};
 use assemble::Entry;
 use object::{Header, Object};
 
@@ -58,6 +58,8 @@ pub struct Importer {
     /// The objects come from a tree, where other things lie about: what has no kind is passed over.
     in_tree: bool,
     passed_over: usize,
+    /// When the input was taken, where it says so itself.
+    taken_at: Option<Time>,
 }
 
 impl Importer {
@@ -200,6 +202,7 @@ pub fn from_recording(recording: &Value) -> Result<Cluster, Errors> {
         Importer { admission: Admission::TolerationsLeftOut, fill_versions: true, ..Importer::default() };
     let version = recording.get("controlPlane").and_then(Value::as_str).unwrap_or("v1.36.2");
     importer.api_server = version.parse().ok();
+    importer.taken_at = recording.get("time").and_then(|time| wire::Stamp::deserialize(time).ok()).map(|stamp| stamp.0);
     let mut objects = recording.get("objects").unwrap_or(recording).clone();
     name_uids(&mut objects);
     let objects = &objects;

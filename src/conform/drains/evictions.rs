@@ -1,6 +1,6 @@
 //! Eviction requests with their answers, and the status of budgets.
 
-use crate::cluster::{BudgetId, BudgetStatus, Cluster, DisruptionReason, Name, PodId};
+use crate::cluster::{BudgetId, BudgetStatus, Cluster, DisruptionReason, Name, Pod, PodId};
 use crate::simulator::eviction::{self, Answer, Options};
 use crate::simulator::{First, Task, World};
 use crate::trace::Event;
@@ -13,6 +13,8 @@ pub(super) struct Pending {
     pub(super) request: Request,
     /// The pod of that name when the request was sent.
     pub(super) pod: Option<PodId>,
+    /// What it was like then.
+    before: Option<Pod>,
     /// The model gives the recorded answer at one of the states.
     answered: bool,
     /// Answers that the model gave so far, for the report.
@@ -25,7 +27,8 @@ impl Replay<'_> {
     /// A request is sent.
     pub(super) fn request(&mut self, request: Request) {
         let pod = self.pods.get(&(Name::new(&request.ns), Name::new(&request.pod))).copied();
-        self.requests.push(Pending { request, pod, answered: false, given: Vec::new(), at: self.at });
+        let before = pod.map(|pod| self.world.cluster.pod(pod).clone());
+        self.requests.push(Pending { request, pod, before, answered: false, given: Vec::new(), at: self.at });
     }
 
     /// Lets the model answer every open request at the present state.
@@ -37,15 +40,28 @@ impl Replay<'_> {
                     let mut trial = self.trial(&self.world.cluster);
                     eviction::evict(&mut trial, pod, self.options(), &mut First)
                 }
-                None => Answer { code: 404, ..Answer::default() },
+                None => {
+                    let message = format!("pods \"{}\" not found", pending.request.pod);
+                    Answer { code: 404, message, ..Answer::default() }
+                }
             };
-            pending.answered = agrees(&answer, &pending.request);
+            pending.answered =
+                agrees(&answer, &pending.request) || self.refused_with_an_old_pod(pending, &pending.request);
             let text = describe(answer.code, &answer.message, answer.causes.iter().map(|cause| cause.1.as_str()));
             if pending.given.last() != Some(&text) {
                 pending.given.push(text);
             }
         }
         self.requests = requests;
+    }
+
+    /// The handler reads the pod first and its budgets later (A.2): a refusal may rest on a pod from before its deletion and on
+    /// budgets from after it.
+    fn refused_with_an_old_pod(&self, pending: &Pending, request: &Request) -> bool {
+        let (Some(pod), Some(before), 429) = (pending.pod, &pending.before, request.code) else { return false };
+        let mut trial = self.trial(&self.world.cluster);
+        trial.cluster.update_pod(pod, |pod| *pod = before.clone());
+        agrees(&eviction::evict(&mut trial, pod, self.options(), &mut First), request)
     }
 
     fn options(&self) -> Options {

@@ -191,7 +191,10 @@ impl Replay<'_> {
         let mode = self.away.get(&node).copied();
         let enabled = match ready {
             Readiness::Ready => mode.is_none(),
-            Readiness::NotReady => mode == Some(Down::Shutdown),
+            // A new Node is registered with this condition (E23).
+            Readiness::NotReady => {
+                mode == Some(Down::Shutdown) || self.world.cluster.node(node).ready == Readiness::NotReady
+            }
             Readiness::Unknown => mode == Some(Down::Silent) && self.falls_silent(node),
         };
         if !enabled {

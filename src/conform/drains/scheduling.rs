@@ -45,7 +45,9 @@ impl Replay<'_> {
     fn binds(&self, pod: PodId, node: NodeId) -> Result<(), String> {
         let in_flight = self.in_flight(pod);
         let mut first = None;
-        for state in self.states().filter(|state| pod.index() < state.pods().len()) {
+        let behind = self.behind_on_nodes();
+        let states = self.states().chain(behind.iter());
+        for state in states.filter(|state| pod.index() < state.pods().len()) {
             for view in views(state, pod, &in_flight) {
                 let (evaluation, _) = self.evaluate(&view, pod);
                 if best(&evaluation).any(|best| best == node) {
@@ -59,6 +61,28 @@ impl Replay<'_> {
             }
         }
         Err(first.unwrap_or_default())
+    }
+
+    /// Nodes and pods come by watches of their own: the scheduler may know of a pod and not yet of a cordon before it.
+    fn behind_on_nodes(&self) -> Vec<Cluster> {
+        let now = &self.world.cluster;
+        let mark = |node: &crate::cluster::Node| (node.unschedulable, node.taints.clone());
+        let differs = |old: &&Cluster| {
+            old.nodes().len() == now.nodes().len()
+                && old.nodes().any(|(id, node)| !node.gone && mark(node) != mark(now.node(id)))
+        };
+        let seen = |old: &Cluster| {
+            let mut seen = now.clone();
+            for (id, node) in old.nodes() {
+                let (unschedulable, taints) = mark(node);
+                seen.update_node(id, |node| {
+                    node.unschedulable = unschedulable;
+                    node.taints = taints;
+                });
+            }
+            seen
+        };
+        self.states().filter(differs).map(seen).collect()
     }
 
     /// Pods without a node that are bound next, with their nodes.
@@ -148,12 +172,18 @@ impl Replay<'_> {
             .copied()
             .filter(|&pod| self.world.cluster.pod(pod).node.is_none() && self.world.cluster.pod(pod).is_active())
             .collect();
+        // Start times have seconds: which of equal pods that started in the same one is taken, is open.
+        let second = |pod: PodId| self.world.cluster.pod(pod).started.map(|time| time.0.div_euclid(1000));
+        let alike = |other: &PodId| {
+            let (a, b) = (self.world.cluster.pod(victim), self.world.cluster.pod(*other));
+            victim == *other || a.spec == b.spec && a.node == b.node && second(victim) == second(*other)
+        };
         self.states().any(|state| {
             waiting.iter().filter(|pod| pod.index() < state.pods().len()).any(|&pod| {
                 let (_, post_filter) = self.evaluate(state, pod);
                 post_filter.is_some_and(|found| {
-                    found.victims.contains(&victim)
-                        || found.best.iter().any(|&best| found.candidates[best].victims.contains(&victim))
+                    found.victims.iter().any(alike)
+                        || found.best.iter().any(|&best| found.candidates[best].victims.iter().any(alike))
                 })
             })
         })

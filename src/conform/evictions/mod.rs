@@ -70,7 +70,7 @@ pub fn check(paths: &[PathBuf]) -> anyhow::Result<Report> {
 fn replay(case: &Case) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let mut stage = Stage::new(&case.initial)?;
-    stage.settle();
+    stage.settle_at_first();
     compare_state(&mut report, case, "initial state", &stage, &case.initial_state);
     for (number, step) in case.steps.iter().enumerate() {
         let place = format!("step {} {}", number + 1, step.op);

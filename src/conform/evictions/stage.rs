@@ -105,6 +105,22 @@ impl Stage {
         self.chooser = Pick(number);
     }
 
+    /// As [`Stage::settle`], for what was at rest when it was recorded. Budgets that share pods keep their status: a change of a
+    /// pod has only one of them looked at (B.6), so that what the others say may be old.
+    pub(super) fn settle_at_first(&mut self) {
+        let cluster = &self.world.cluster;
+        let shares = |id: BudgetId| cluster.pods_of_budget(id).iter().any(|&pod| cluster.budgets_of_pod(pod).len() > 1);
+        let kept: Vec<_> = cluster
+            .budgets()
+            .filter(|(id, budget)| shares(*id) && budget.status.observed_generation == budget.generation)
+            .map(|(id, budget)| (id, budget.status.clone()))
+            .collect();
+        self.settle();
+        for (id, status) in kept {
+            self.world.cluster.update_budget_status(id, |current| *current = status);
+        }
+    }
+
     /// Lets the controllers work until nothing moves any more.
     pub(super) fn settle(&mut self) {
         let is_played = |task: &Task| {

@@ -195,8 +195,9 @@ fn importance(cluster: &Cluster, pod: PodId) -> (Reverse<i32>, Time) {
     (Reverse(cluster.spec(pod).priority), started(cluster, pod))
 }
 
+/// Times of the API have seconds.
 fn started(cluster: &Cluster, pod: PodId) -> Time {
-    cluster.pod(pod).started.unwrap_or(Time(i64::MAX))
+    cluster.pod(pod).started.map_or(Time(i64::MAX), |time| Time(time.0.div_euclid(1000) * 1000))
 }
 
 /// C.7 item 5: pods whose deletion a budget does not allow, and the others, both in the given order.
