@@ -59,5 +59,7 @@ fn found(scope: &Scope, id: BudgetId) -> Option<Finding> {
         let patch = scope.patch_budget(id, "\"unhealthyPodEvictionPolicy\":\"AlwaysAllow\"");
         fix += &format!(", or let those leave that are not ready ({patch})");
     }
-    Some(ABOUT.finding(Severity::Warning, cluster.budget_key(id), message, fix))
+    // Missing pods are on their way; whether they come in time is what the simulation says.
+    let severity = if unhealthy.is_empty() { Severity::Info } else { Severity::Warning };
+    Some(ABOUT.finding(severity, cluster.budget_key(id), message, fix))
 }
