@@ -22,6 +22,8 @@ mod shutdown;
 mod single;
 mod strength;
 mod taints;
+#[cfg(test)]
+mod tests;
 mod unmanaged;
 
 use serde::{Deserialize, Serialize};
