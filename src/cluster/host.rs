@@ -51,6 +51,52 @@ pub struct HostFacts {
     pub component_flags: BTreeMap<String, Vec<String>>,
 }
 
+/// The kubelet's default for the resolver file that pods get (KUBERNETES.md G20).
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// What kubeadm writes into the kubelet's configuration where systemd-resolved is active (KUBERNETES.md G21).
+const OF_RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+
+impl HostFacts {
+    /// Path of the resolver file that the kubelet hands on to pods; `fresh`: kubeadm has written the kubelet's configuration
+    /// anew. Empty: none, pods get 127.0.0.1 (KUBERNETES.md G20).
+    pub fn resolver(&self, fresh: bool) -> &str {
+        match &self.kubelet.resolv_conf {
+            Some(path) => path,
+            // kubeadm fills it in when it writes the configuration.
+            None if fresh && self.systemd_resolved_active == Some(true) => OF_RESOLVED,
+            None => RESOLV_CONF,
+        }
+    }
+
+    /// Content of a resolver file, as far as it is known.
+    pub fn resolver_text(&self, path: &str) -> Option<&str> {
+        match path {
+            RESOLV_CONF => self.resolv_conf.as_deref(),
+            OF_RESOLVED => self.systemd_resolv_conf.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The resolver file is known not to be there: no sandbox starts, whatever the pod (KUBERNETES.md G23).
+    pub fn lacks_resolver(&self, path: &str) -> bool {
+        path == OF_RESOLVED && self.systemd_resolved_active == Some(false) && self.systemd_resolv_conf.is_none()
+    }
+}
+
+/// Addresses of the name servers that a resolver file gives to pods: at most three (KUBERNETES.md G25).
+pub fn name_servers(text: &str) -> impl Iterator<Item = &str> {
+    let servers = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some("nameserver")).then(|| words.next()).flatten()
+    });
+    servers.take(3)
+}
+
+/// Whether an address is the host's own.
+pub fn is_loopback(address: &str) -> bool {
+    address.starts_with("127.") || address == "::1"
+}
+
 /// A file system.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

@@ -33,7 +33,7 @@ pub use catalog::{
     ApiUse, Autoscaler, Catalog, CustomKind, Input, Namespace, PriorityClass, Quota, RuntimeClass, Webhook,
 };
 pub use demand::{Demand, SYNC_FAILED};
-pub use host::{ChangedFile, Disk, HostFacts, KubeletFacts};
+pub use host::{ChangedFile, Disk, HostFacts, KubeletFacts, is_loopback, name_servers};
 pub use ids::{BudgetId, ClaimId, NodeId, PodId, ServiceId, SpecId, VolumeId, WorkloadId};
 pub use int_or_percent::IntOrPercent;
 pub use labels::{Labels, Operator, Requirement, Selector};

@@ -17,6 +17,7 @@ mod one_node;
 mod pinned;
 mod places;
 mod readiness;
+mod resolver;
 mod scope;
 mod shutdown;
 mod single;
@@ -94,6 +95,7 @@ pub fn all() -> &'static [Check] {
         headroom::CHECK,
         shutdown::CHECK,
         readiness::CHECK,
+        resolver::CHECK,
     ]
 }
 

@@ -1,6 +1,6 @@
 //! Where a pod may stand: what its template and volumes allow for good, and which nodes take pods now.
 
-use crate::cluster::{Cluster, NodeId, PersistentVolume, PodId, PodSpec, Readiness, Volume};
+use crate::cluster::{Cluster, HostFacts, NodeId, PersistentVolume, PodId, PodSpec, Readiness, Volume};
 
 use super::Scope;
 
@@ -26,6 +26,11 @@ impl Scope<'_> {
     /// Nodes that are there.
     pub(super) fn nodes(&self) -> impl Iterator<Item = (NodeId, &crate::cluster::Node)> {
         self.cluster.nodes().filter(|(_, node)| !node.gone)
+    }
+
+    /// Nodes that are there and whose hosts something is known about.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = (NodeId, &HostFacts)> {
+        self.nodes().filter_map(|(id, node)| Some((id, self.cluster.catalog.hosts.get(&node.name())?)))
     }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::simulations::Case;
 
 /// What the rules find in a cluster in short form (simulations/README.md) under a goal.
-fn found(cluster: &str, goal: &str) -> Vec<Finding> {
+pub(super) fn found(cluster: &str, goal: &str) -> Vec<Finding> {
     let text = format!("{{story: test, cluster: {cluster}, goal: {goal}, expect: {{verdict: blocked}}}}");
     let setup = Case::parse("test", PathBuf::new(), &text).and_then(|case| case.setup());
     let setup = setup.unwrap_or_else(|error| panic!("{text}: {error:#}"));
@@ -14,14 +14,14 @@ fn found(cluster: &str, goal: &str) -> Vec<Finding> {
 }
 
 /// Objects that a rule names, with the severity.
-fn named(code: &str, cluster: &str, goal: &str) -> Vec<String> {
+pub(super) fn named(code: &str, cluster: &str, goal: &str) -> Vec<String> {
     let of_rule = found(cluster, goal).into_iter().filter(|finding| finding.code == code);
     of_rule.map(|finding| format!("{:?} {}", finding.severity, finding.object)).collect()
 }
 
 /// The rule names these objects in the first cluster and nothing in the second.
 #[track_caller]
-fn tells_apart(code: &str, expected: &[&str], troubled: (&str, &str), right: (&str, &str)) {
+pub(super) fn tells_apart(code: &str, expected: &[&str], troubled: (&str, &str), right: (&str, &str)) {
     assert_eq!(named(code, troubled.0, troubled.1), expected, "{code} {troubled:?}");
     assert_eq!(named(code, right.0, right.1), [""; 0], "{code} {right:?}");
 }
