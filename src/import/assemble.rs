@@ -310,7 +310,8 @@ fn count(entries: &[Entry], listed: &[Name], input: &mut Input) {
     }
     for Entry { header, object, .. } in entries {
         let kind = kind_name(&header.api_version, header.kind);
-        let passed_over = matches!(object, Object::Other(_) | Object::Ignored | Object::Moment(_));
+        let passed_over =
+            matches!(object, Object::Other(_) | Object::Bystander(_) | Object::Ignored | Object::Moment(_));
         let counts = if passed_over { &mut input.unknown } else { &mut input.kinds };
         *counts.entry(kind).or_default() += 1;
     }

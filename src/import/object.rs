@@ -29,6 +29,11 @@ object! {
         spec: OtherSpec,
     }
 
+    /// An object of which only the metadata is read.
+    struct RawBystander {
+        metadata: Meta,
+    }
+
     /// CustomResourceDefinition.
     struct RawDefinition {
         metadata: Meta,
@@ -124,7 +129,9 @@ pub(super) enum Object {
     Moment(Box<Moment>),
     /// A kind that the model does not know and that may own workloads.
     Other(Box<RawOther>),
-    /// A kind of Kubernetes itself that has no part in the model. Nothing of it is kept (Secrets, ConfigMaps).
+    /// A kind of a group of Kubernetes itself that has no part in the model: only the API version it is used with counts.
+    Bystander(Box<RawBystander>),
+    /// A kind of which nothing is kept (Secrets, ConfigMaps, EndpointSlices).
     Ignored,
 }
 
@@ -204,6 +211,9 @@ impl Object {
             }
             ("apiextensions.k8s.io", "CustomResourceDefinition") => Object::Definition(of(from)?),
             ("" | "events.k8s.io", "Event") | ("coordination.k8s.io", "Lease") => Object::Moment(of(from)?),
+            (group, _) if is_own_group(group) && !matches!(group, "" | "apps" | "discovery.k8s.io") => {
+                Object::Bystander(of(from)?)
+            }
             (group, _) if is_own_group(group) => {
                 of::<IgnoredAny, D>(from)?;
                 Object::Ignored
@@ -238,6 +248,7 @@ impl Object {
             Object::Webhooks(_, raw) => &raw.metadata,
             Object::Definition(raw) => &raw.metadata,
             Object::Other(raw) => &raw.metadata,
+            Object::Bystander(raw) => &raw.metadata,
             Object::Moment(_) | Object::Ignored => return None,
         })
     }
@@ -268,6 +279,7 @@ impl Object {
             | Object::Definition(_)
             | Object::Other(_)
             | Object::Moment(_)
+            | Object::Bystander(_)
             | Object::Ignored => return None,
         })
     }

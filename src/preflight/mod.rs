@@ -13,6 +13,7 @@ mod headroom;
 mod host_path;
 mod ignore;
 mod not_ready;
+mod old_api;
 mod one_node;
 mod pinned;
 mod places;
@@ -26,6 +27,8 @@ mod taints;
 #[cfg(test)]
 mod tests;
 mod unmanaged;
+mod version_path;
+mod version_skew;
 
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +99,9 @@ pub fn all() -> &'static [Check] {
         shutdown::CHECK,
         readiness::CHECK,
         resolver::CHECK,
+        old_api::CHECK,
+        version_path::CHECK,
+        version_skew::CHECK,
     ]
 }
 

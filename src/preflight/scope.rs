@@ -129,6 +129,11 @@ impl<'a> Scope<'a> {
         self.cluster.node(node).name()
     }
 
+    /// The cluster as a whole.
+    pub(super) fn whole(&self) -> ObjectKey {
+        ObjectKey::cluster_wide("Cluster", Name::new("cluster"))
+    }
+
     /// The key of a workload.
     pub(super) fn key(&self, workload: WorkloadId) -> ObjectKey {
         self.cluster.workload(workload).key

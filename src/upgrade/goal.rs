@@ -70,6 +70,14 @@ pub struct Goal {
     pub pause: Millis,
 }
 
+impl Goal {
+    /// The version of a minor on the way to the target.
+    pub fn way_point(&self, minor: u16) -> Version {
+        let named = self.via.iter().copied().find(|via| via.minor == minor);
+        named.unwrap_or(Version { major: self.to.major, minor, patch: 0 })
+    }
+}
+
 impl Default for Goal {
     fn default() -> Self {
         Goal {

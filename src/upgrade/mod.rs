@@ -56,6 +56,11 @@ pub fn turns(goal: &Goal, cluster: &Cluster, now: Time) -> Vec<NodeId> {
     order::plan(View { goal, cluster, now })
 }
 
+/// Why the engine would stop at once: the target cannot be reached from the versions that run.
+pub fn version_problem(goal: &Goal, cluster: &Cluster, now: Time) -> Option<Reason> {
+    order::next(View { goal, cluster, now }, &[]).err()
+}
+
 /// What the drain of its node would make of a pod if it began now.
 pub fn fate(goal: &Goal, cluster: &Cluster, now: Time, pod: PodId) -> Fate {
     drain::fate(View { goal, cluster, now }, pod, now)

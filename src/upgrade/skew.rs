@@ -59,7 +59,7 @@ pub(super) fn stage(view: View) -> Result<Stage, Reason> {
         return Ok(Stage { control_plane: to, workers: to, oldest_allowed: 0 });
     }
     let minor = to.minor.min(running.minor + 1);
-    let control_plane = if minor == to.minor { to } else { on_the_way(view, minor) };
+    let control_plane = if minor == to.minor { to } else { view.goal.way_point(minor) };
     Ok(Stage {
         control_plane,
         workers: workers(to, Some(running)),
@@ -73,11 +73,6 @@ fn workers(to: Version, running: Option<Version>) -> Version {
         Some(running) if running.minor < to.minor => running,
         Some(_) | None => to,
     }
-}
-
-fn on_the_way(view: View, minor: u16) -> Version {
-    let named = view.goal.via.iter().copied().find(|via| via.minor == minor);
-    named.unwrap_or(Version { major: view.goal.to.major, minor, patch: 0 })
 }
 
 /// Version of the oldest API server. Where control-plane nodes do not show one, their kubelet's stands for it; where there are
