@@ -30,6 +30,8 @@ mod policy;
 mod storage;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upstream;
 mod volume;
 mod wire;
 mod workload;
