@@ -4,9 +4,11 @@ mod budget_never;
 mod budget_now;
 mod budget_twice;
 mod budget_uncounted;
+mod changed_files;
 mod cordoned;
 mod daemon_alone;
 mod daemon_pods;
+mod disk;
 mod empty_dir;
 mod few_nodes;
 mod headroom;
@@ -15,8 +17,10 @@ mod ignore;
 mod not_ready;
 mod old_api;
 mod one_node;
+mod packages;
 mod pinned;
 mod places;
+mod platform;
 mod readiness;
 mod resolver;
 mod scope;
@@ -102,6 +106,10 @@ pub fn all() -> &'static [Check] {
         old_api::CHECK,
         version_path::CHECK,
         version_skew::CHECK,
+        packages::CHECK,
+        platform::CHECK,
+        disk::CHECK,
+        changed_files::CHECK,
     ]
 }
 

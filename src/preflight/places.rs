@@ -28,6 +28,11 @@ impl Scope<'_> {
         self.cluster.nodes().filter(|(_, node)| !node.gone)
     }
 
+    /// Nodes that the run takes and whose hosts something is known about.
+    pub(super) fn taken_hosts(&self) -> impl Iterator<Item = (NodeId, &HostFacts)> {
+        self.hosts().filter(|(id, _)| self.takes(*id))
+    }
+
     /// Nodes that are there and whose hosts something is known about.
     pub(super) fn hosts(&self) -> impl Iterator<Item = (NodeId, &HostFacts)> {
         self.nodes().filter_map(|(id, node)| Some((id, self.cluster.catalog.hosts.get(&node.name())?)))

@@ -26,6 +26,11 @@ pub(super) fn tells_apart(code: &str, expected: &[&str], troubled: (&str, &str),
     assert_eq!(named(code, right.0, right.1), [""; 0], "{code} {right:?}");
 }
 
+/// A cluster of 1.36 with two workers, and facts about the host of the first.
+pub(super) fn host(facts: &str) -> String {
+    format!("{{version: v1.36.2, nodes: {{count: 2}}, hosts: {{n1: {{{facts}}}}}}}")
+}
+
 fn workloads(list: &str) -> String {
     format!("{{nodes: {{count: 3}}, workloads: [{list}]}}")
 }
