@@ -170,7 +170,7 @@ func recordDrain(plane *Plane, scenario *Scenario, version, folder string, run i
 	trace := lines(until, r.ownLines, r.owners)
 	target := filepath.Join(folder, scenario.Name)
 	// Times of the API have seconds, and so has this one.
-	initial := Object{"time": r.start.UTC().Format(time.RFC3339), "controlPlane": version, "resourceVersion": revision, "stable": stable, "objects": objects}
+	initial := Object{"time": r.start.UTC().Format(time.RFC3339Nano), "controlPlane": version, "resourceVersion": revision, "stable": stable, "objects": objects}
 	summary := r.summary(outcome, run, stable, finalStable, before, trace)
 	if err := os.MkdirAll(target, 0o755); err != nil {
 		panic(failure("%v", err))

@@ -45,7 +45,13 @@ pub(super) fn available(cluster: &Cluster, id: WorkloadId, now: Time) -> i32 {
 
 /// Ready for at least `wait`.
 pub(super) fn is_available(pod: &Pod, wait: Millis, now: Time) -> bool {
-    pod.ready && now - pod.ready_since >= wait
+    pod.ready && available_at(pod, wait) <= now
+}
+
+/// When a Ready pod counts as available. The API keeps whole seconds of the time since when it is Ready, so that it comes up to a
+/// second early (recorded: StatefulSet with minReadySeconds 2, Ready at 10.44 s, the next ordinal is created at 12.0 s).
+pub(super) fn available_at(pod: &Pod, wait: Millis) -> Time {
+    Time(pod.ready_since.0.div_euclid(1000) * 1000) + wait
 }
 
 /// `minReadySeconds` of a workload.
@@ -85,7 +91,7 @@ fn wait_for_availability(world: &mut World, id: WorkloadId) {
     let pods = world.cluster.pods_of_workload(id).iter().map(|&pod| world.cluster.pod(pod));
     let next = pods
         .filter(|pod| pod.is_active() && pod.ready && !is_available(pod, wait, world.now))
-        .map(|pod| pod.ready_since + wait)
+        .map(|pod| available_at(pod, wait))
         .min();
     if let Some(due) = next {
         let top = world.cluster.top(id);

@@ -341,7 +341,7 @@ fn wait_for_availability(world: &mut World, id: WorkloadId) {
     let pods = world.cluster.pods_of_workload(id).iter().map(|&pod| world.cluster.pod(pod));
     let next = pods
         .filter(|pod| pod.is_active() && pod.ready && !replica_set::is_available(pod, wait, world.now))
-        .map(|pod| pod.ready_since + wait)
+        .map(|pod| replica_set::available_at(pod, wait))
         .min();
     if let Some(due) = next {
         world.at(due, Task::SyncWorkload(id));

@@ -138,8 +138,8 @@ fn wait_for_availability(world: &mut World, id: WorkloadId) {
     }
     let pods = world.cluster.pods_of_workload(id).iter().map(|&pod| world.cluster.pod(pod));
     let next: Option<Time> = pods
-        .filter(|pod| pod.is_serving_strength() && pod.ready_since + wait > world.now)
-        .map(|pod| pod.ready_since + wait)
+        .filter(|pod| pod.is_serving_strength() && replica_set::available_at(pod, wait) > world.now)
+        .map(|pod| replica_set::available_at(pod, wait))
         .min();
     if let Some(due) = next {
         world.at(due, Task::SyncWorkload(id));
