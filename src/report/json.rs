@@ -200,8 +200,11 @@ struct Input {
     unknown: BTreeMap<Name, usize>,
 }
 
+/// What is on each node.
+type Loads = Vec<(Name, Load)>;
+
 /// Loads before, and the median of the loads after.
-pub fn loads(forecast: &Forecast) -> (Vec<(Name, Load)>, Vec<(Name, Load)>) {
+pub fn loads(forecast: &Forecast) -> (Loads, Loads) {
     let before = forecast.nodes.iter().map(|node| (node.name, node.before)).collect();
     let after = forecast.nodes.iter().map(|node| (node.name, median_load(node))).collect();
     (before, after)

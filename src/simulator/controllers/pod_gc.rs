@@ -79,11 +79,10 @@ pub(super) fn collect(world: &mut World, pod: PodId, chooser: &mut dyn Chooser) 
             }
             world.delete_pod(pod, Some(0), chooser);
         }
-        Some(node) => {
-            if object.is_terminal() || (object.deletion.is_some() && is_out_of_service(world, node)) {
-                world.delete_pod(pod, Some(0), chooser);
-            }
+        Some(node) if object.is_terminal() || (object.deletion.is_some() && is_out_of_service(world, node)) => {
+            world.delete_pod(pod, Some(0), chooser);
         }
+        Some(_) => {}
     }
 }
 

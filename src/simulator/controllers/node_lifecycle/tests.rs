@@ -190,9 +190,9 @@ fn the_second_of_two_failing_nodes_is_tainted_10_seconds_later() {
     let mut at = [None; 2];
     while world.next().is_some_and(|(due, _)| due <= Time(100_000)) {
         world.step(&mut First);
-        for node in 0..2 {
-            if at[node].is_none() && has(&world, node as u32, UNREACHABLE, Effect::NoExecute) {
-                at[node] = Some(world.now);
+        for (node, at) in (0..).zip(&mut at) {
+            if at.is_none() && has(&world, node, UNREACHABLE, Effect::NoExecute) {
+                *at = Some(world.now);
             }
         }
     }

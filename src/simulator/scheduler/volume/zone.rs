@@ -17,10 +17,13 @@ const LABELS: [(&str, &str); 4] = [
     ("topology.kubernetes.io/region", "topology.kubernetes.io/region"),
 ];
 
-/// Labels that the node must have with one of the values; the second key stands in for the first.
+/// A label that the node must have with one of the values; the second key stands in for the first.
+type Topology = (Name, Name, SmallVec<[Name; 1]>);
+
+/// Labels that the node must have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Demand {
-    topologies: SmallVec<[(Name, Name, SmallVec<[Name; 1]>); 1]>,
+    topologies: SmallVec<[Topology; 1]>,
 }
 
 pub(super) fn pre_filter(cluster: &Cluster, pod: PodId) -> Result<Option<Demand>, Rejection> {
