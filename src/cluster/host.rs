@@ -117,6 +117,8 @@ pub struct KubeletFacts {
     pub resolv_conf: Option<String>,
     /// `failCgroupV1`.
     pub fail_cgroup_v1: Option<bool>,
+    /// `failSwapOn`.
+    pub fail_swap_on: Option<bool>,
     /// `featureGates`.
     pub feature_gates: BTreeMap<String, bool>,
     /// Command-line flags.

@@ -1,19 +1,25 @@
 //! Findings before anything moves, a file each.
 
+mod addons;
 mod budget_never;
 mod budget_now;
 mod budget_twice;
 mod budget_uncounted;
+mod certificates;
 mod changed_files;
+mod clock;
 mod cordoned;
 mod daemon_alone;
 mod daemon_pods;
 mod disk;
 mod empty_dir;
 mod few_nodes;
+mod gates;
+mod gates_set;
 mod headroom;
 mod host_path;
 mod ignore;
+mod no_facts;
 mod not_ready;
 mod old_api;
 mod one_node;
@@ -21,12 +27,16 @@ mod packages;
 mod pinned;
 mod places;
 mod platform;
+mod quorum;
 mod readiness;
+mod reboot;
 mod resolver;
 mod scope;
+mod settings;
 mod shutdown;
 mod single;
 mod strength;
+mod swap;
 mod taints;
 #[cfg(test)]
 mod tests;
@@ -110,6 +120,15 @@ pub fn all() -> &'static [Check] {
         platform::CHECK,
         disk::CHECK,
         changed_files::CHECK,
+        gates_set::CHECK,
+        settings::CHECK,
+        clock::CHECK,
+        swap::CHECK,
+        reboot::CHECK,
+        certificates::CHECK,
+        quorum::CHECK,
+        addons::CHECK,
+        no_facts::CHECK,
     ]
 }
 

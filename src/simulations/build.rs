@@ -93,7 +93,11 @@ pub(super) fn objects(form: &ClusterForm) -> anyhow::Result<Vec<Value>> {
         objects.push(node(&name, zone.as_deref(), &[&nodes.all, own.unwrap_or(&Node::default())])?);
         places.push(Place { name, zone, open });
     }
-    if let Some(unknown) = nodes.overrides.keys().find(|name| !places.iter().any(|place| place.name == **name)) {
+    let is_node = |name: &String| {
+        places.iter().any(|place| place.name == *name)
+            || (1..=nodes.control_plane).any(|one| *name == format!("cp{one}"))
+    };
+    if let Some(unknown) = nodes.overrides.keys().find(|name| !is_node(name)) {
         bail!("nodes.overrides names {unknown}, which is no node");
     }
     for form in &form.workloads {
@@ -155,7 +159,8 @@ fn control_plane_node(nodes: &Nodes, index: usize, version: Version, objects: &m
         taints: vec!["node-role.kubernetes.io/control-plane=:NoSchedule".to_owned()],
         ..Node::default()
     };
-    objects.push(node(&name, None, &[&nodes.all, &own])?);
+    let over = nodes.overrides.get(&name);
+    objects.push(node(&name, None, &[&nodes.all, &own, over.unwrap_or(&Node::default())])?);
     for component in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
         let tag = if component == "etcd" { "3.6.6-0".to_owned() } else { version.to_string() };
         objects.push(json!({
