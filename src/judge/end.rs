@@ -5,8 +5,11 @@ use crate::trace::Event;
 
 use super::{About, Class, Rest, Rule, Seen, Violation};
 
+/// The rule's code.
+pub const END: &str = "J007";
+
 static ABOUT: About = About {
-    code: "J007",
+    code: END,
     name: "run-ends",
     what: "The run comes to an end by itself and says that it is done, and no node's drain was given up.",
     why: "A run that stops or waits for ever leaves a cluster of two versions, often with a node out of service.",

@@ -42,6 +42,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::{Cluster, NodeId, ObjectKey, Time};
 use crate::trace::Record;
 
+pub use end::END;
 pub use floors::Floors;
 pub use limits::Limits;
 pub use sometimes::Sometimes;

@@ -52,6 +52,6 @@ fn orphan(scope: &Scope, pod: PodId) -> Finding {
         "{} in {}: its DaemonSet {set} does not exist any more; nothing would bring it back",
         key.name, key.namespace
     );
-    let fix = format!("kubectl delete pod -n {} {}; `--force` evicts it for ever", key.namespace, key.name);
+    let fix = format!("kubectl delete pod -n {} {}; `--force` lets it go for good", key.namespace, key.name);
     ABOUT.finding(Severity::Error, key, message, fix)
 }

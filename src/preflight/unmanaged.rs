@@ -31,13 +31,13 @@ fn found(scope: &Scope, pod: PodId, refuses: bool) -> Finding {
         Owner::None | Owner::Workload(_) | Owner::Node => "it has no controller".to_owned(),
     };
     let kubectl = format!("kubectl delete pod -n {} {}", key.namespace, key.name);
-    let place = format!("{} in {}", key.name, key.namespace);
+
     if refuses {
-        let message = format!("{place}: {owner}; nothing would bring it back, so the drain of its node is refused");
-        let fix = format!("{kubectl}, or run it as a Deployment; `--force` evicts it for ever");
+        let message = format!("{owner}; nothing would bring it back, so the drain of its node is refused");
+        let fix = format!("{kubectl}, or run it as a Deployment; `--force` lets it go for good");
         ABOUT.finding(Severity::Error, key, message, fix)
     } else {
-        let message = format!("{place}: {owner}; the drain deletes it for ever");
+        let message = format!("{owner}; the drain deletes it for good");
         let fix = format!("run it as a Deployment if it is needed after the upgrade ({kubectl} otherwise)");
         ABOUT.finding(Severity::Warning, key, message, fix)
     }

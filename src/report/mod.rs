@@ -1,5 +1,6 @@
 //! Pure functions from results to text and JSON. Text carries ANSI styles; whoever prints decides whether they stay.
 
+mod advice;
 pub mod capacity;
 pub mod json;
 pub mod text;
@@ -16,4 +17,9 @@ pub fn duration(length: Millis) -> String {
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
     }
+}
+
+/// A number of things: `1 pod`, `2 pods`.
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -7,17 +7,17 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::check::Checked;
 use crate::cluster::{Cluster, Millis, Name, NodeOutcome};
-use crate::forecast::{Availability, Broken, Forecast, NodeForecast, Verdict, quantile};
-use crate::judge::About;
-use crate::preflight::{Finding, Severity};
+use crate::forecast::{Availability, Forecast, NodeForecast, Verdict, quantile};
+use crate::preflight::Severity;
 
+use super::advice;
 use super::json::{loads, median_load, outcome};
-use super::{bytes, cores, duration};
+use super::{bytes, cores, counted, duration};
 
-const BOLD: Style = Style::new().bold();
+pub(super) const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
-const RED: Style = AnsiColor::Red.on_default().bold();
-const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+pub(super) const RED: Style = AnsiColor::Red.on_default().bold();
+pub(super) const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 const GREEN: Style = AnsiColor::Green.on_default().bold();
 
 /// How much to show.
@@ -33,7 +33,7 @@ pub struct Detail {
 pub fn check(checked: &Checked, cluster: &Cluster, replay: &str, detail: Detail) -> String {
     let mut out = String::new();
     headline(&mut out, checked, cluster);
-    what_to_do(&mut out, checked);
+    advice::write(&mut out, checked, cluster);
     let forecast = &checked.forecast;
     availability(&mut out, "Workloads", &forecast.workloads, detail);
     availability(&mut out, "Services", &forecast.services, detail);
@@ -44,7 +44,7 @@ pub fn check(checked: &Checked, cluster: &Cluster, replay: &str, detail: Detail)
     out
 }
 
-fn paint(style: Style, text: &str) -> String {
+pub(super) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
@@ -77,14 +77,18 @@ fn headline(out: &mut String, checked: &Checked, cluster: &Cluster) {
         Verdict::Disruptive => "the upgrade interrupts applications and does not finish".to_owned(),
     };
     let _ = writeln!(out, "{}  {why}", paint(style, word));
-    let nodes = forecast.nodes.len();
-    let pods = forecast.movable_pods;
+    let nodes = counted(forecast.nodes.len(), "node");
+    let pods = counted(forecast.movable_pods, "pod");
     let version = cluster.api_server.map_or("unknown version".to_owned(), |version| version.to_string());
     let length = quantile(&forecast.lengths, 0.5).map_or(String::new(), |median| {
         let p95 = quantile(&forecast.lengths, 0.95).unwrap_or(median);
-        format!(", about {} (95 % within {})", duration(median), duration(p95))
+        let stops = if forecast.completes { "" } else { "stops after " };
+        match duration(p95).as_str() {
+            "0s" if !forecast.completes => ", stops at once".to_owned(),
+            p95 => format!(", {stops}about {} (95 % within {p95})", duration(median)),
+        }
     });
-    let _ = writeln!(out, "{nodes} nodes, {pods} pods to move, control plane {version}{length}");
+    let _ = writeln!(out, "{nodes}, {pods} to move, control plane {version}{length}");
     let requests: Vec<String> = forecast
         .services
         .iter()
@@ -111,82 +115,12 @@ fn headline(out: &mut String, checked: &Checked, cluster: &Cluster) {
 }
 
 /// The first few, and how many more there are.
-fn some(items: &[String], most: usize) -> String {
+pub(super) fn some(items: &[String], most: usize) -> String {
     let shown = items.iter().take(most).map(String::as_str).collect::<Vec<_>>().join(", ");
     match items.len().saturating_sub(most) {
         0 => shown,
         more => format!("{shown} ... ({more} more)"),
     }
-}
-
-fn what_to_do(out: &mut String, checked: &Checked) {
-    let forecast = &checked.forecast;
-    let mut number = 0;
-    let mut item = |out: &mut String, style: Style, code: &str, title: &str, lines: &[String]| {
-        number += 1;
-        let _ = writeln!(out, "{number:>3}. {} {}", paint(style, code), title);
-        for line in lines {
-            let _ = writeln!(out, "     {line}");
-        }
-    };
-    let errors = checked.findings.iter().filter(|finding| finding.severity == Severity::Error);
-    let warnings = checked.findings.iter().filter(|finding| finding.severity == Severity::Warning);
-    let errors: Vec<&Finding> = errors.collect();
-    let warnings: Vec<&Finding> = warnings.collect();
-    if errors.is_empty() && warnings.is_empty() && forecast.broken.is_empty() && forecast.reasons.is_empty() {
-        return;
-    }
-    let _ = writeln!(out, "\n{}", paint(BOLD, "What to do"));
-    for finding in errors {
-        item(out, RED, finding.code, &format!("{}: {}", finding.object, finding.message), &fix_lines(finding));
-    }
-    for node in forecast.nodes.iter().filter(|node| !node.blocked_pods.is_empty()) {
-        let pods = node.blocked_pods.iter().map(|(pod, reason)| format!("{pod}: {reason}"));
-        let mut lines: Vec<String> = pods.take(5).collect();
-        if node.blocked_pods.len() > 5 {
-            lines.push(format!("... ({} more)", node.blocked_pods.len() - 5));
-        }
-        let walks = forecast.walks;
-        let title = format!("Node/{} cannot be drained ({} of {walks} walks)", node.name, node.blocked);
-        item(out, RED, "blocked", &title, &lines);
-    }
-    if forecast.nodes.iter().all(|node| node.blocked_pods.is_empty()) {
-        for reason in forecast.reasons.iter().take(3) {
-            item(out, RED, "stopped", reason, &[]);
-        }
-    }
-    for broken in &forecast.broken {
-        item(out, RED, broken.violation.code, &broken_title(broken, forecast), &rule_lines(broken));
-    }
-    for finding in warnings.iter().take(15) {
-        item(out, YELLOW, finding.code, &format!("{}: {}", finding.object, finding.message), &fix_lines(finding));
-    }
-    if warnings.len() > 15 {
-        let _ = writeln!(out, "     ... ({} more warnings; -o json lists them all)", warnings.len() - 15);
-    }
-}
-
-fn fix_lines(finding: &Finding) -> Vec<String> {
-    let mut lines = vec![format!("-> {}", finding.fix)];
-    if let Some(step) = &finding.step {
-        lines.insert(0, format!("bites at: {step}"));
-    }
-    lines
-}
-
-fn broken_title(broken: &Broken, forecast: &Forecast) -> String {
-    let violation = &broken.violation;
-    let turn = broken.node.map(|node| format!(" on the turn of Node/{node}")).unwrap_or_default();
-    let since = duration(violation.at - forecast.start);
-    format!(
-        "{}: {} ({since} after the start{turn}; {} of {} walks)",
-        violation.object, violation.message, broken.walks, forecast.walks
-    )
-}
-
-fn rule_lines(broken: &Broken) -> Vec<String> {
-    let about: Option<About> = crate::judge::abouts().into_iter().find(|about| about.code == broken.violation.code);
-    about.map(|about| format!("-> {}", about.fix)).into_iter().collect()
 }
 
 fn place(at: Option<(Millis, Option<Name>)>) -> String {
@@ -273,7 +207,7 @@ fn placement(out: &mut String, forecast: &Forecast, detail: Detail) {
     out.push_str(&table(&["", "BEFORE", "AFTER (MEDIAN)"], rows, detail.width));
     let total = quantile(&forecast.evictions, 0.5).unwrap_or(0);
     let per_pod = f64::from(total) / forecast.movable_pods.max(1) as f64;
-    let _ = writeln!(out, " {total} evictions, {per_pod:.2} for each pod that can move");
+    let _ = writeln!(out, " {}, {per_pod:.2} for each pod that can move", counted(total as usize, "eviction"));
     if !forecast.pending.is_empty() {
         let pending: Vec<String> = forecast.pending.iter().map(ToString::to_string).collect();
         let _ = writeln!(out, " without a node at the end: {}", some(&pending, 4));
@@ -282,9 +216,9 @@ fn placement(out: &mut String, forecast: &Forecast, detail: Detail) {
 
 fn notes(out: &mut String, checked: &Checked, cluster: &Cluster) {
     let input = &cluster.catalog.input;
-    let infos = checked.findings.iter().filter(|finding| finding.severity == Severity::Info);
+    let infos = advice::alike(&checked.findings, Severity::Info);
     let mut lines: Vec<String> =
-        infos.map(|finding| format!("{} {}: {}", finding.code, finding.object, finding.message)).collect();
+        infos.iter().map(|same| format!("{} {}: {}", same[0].code, advice::objects(same), same[0].message)).collect();
     lines.extend(input.missing.iter().map(|(kind, assumed)| format!("no {kind} in the input: {assumed}")));
     lines.extend(input.remarks.iter().cloned());
     if !input.unknown.is_empty() {

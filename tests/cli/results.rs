@@ -214,3 +214,29 @@ fn an_error_with_json_asked_for_is_still_an_error() {
     let text = error(&run("check -f no-such-file --to v1.37.0 -o json"));
     assert!(text.contains("no-such-file: cannot be read"), "{text}");
 }
+
+#[test]
+fn what_to_do_says_each_thing_once() {
+    let todo = |flags: &str| {
+        let text = out(&run(&format!("check -f {TROUBLED} --to v1.37.0 --walks 2 {flags}")), 1);
+        let section = text.split("\nWhat to do\n").nth(1).unwrap().split("\n\n").next().unwrap();
+        section.to_owned()
+    };
+    // A finding about a pod that holds the run says why the run stops.
+    let said = todo("");
+    assert_eq!(said.matches("ops/Pod/debug-shell").count(), 1, "{said}");
+    assert!(!said.contains("cannot be drained") && !said.contains("J007"), "{said}");
+    // Without it the pod is named where it blocks.
+    let said = todo("--ignore P001");
+    assert_eq!(said.matches("ops/Pod/debug-shell").count(), 1, "{said}");
+    assert!(said.contains("blocked Node/real-worker4 cannot be drained (2 of 2 runs)"), "{said}");
+    assert!(!said.contains("J007"), "{said}");
+    // A finding that explains a broken rule stands under it.
+    let said = todo("--force --on-blocked continue --drain-timeout 5m");
+    let titles: Vec<&str> = said.lines().filter(|line| !line.starts_with("     ")).collect();
+    assert_eq!(titles.iter().filter(|line| line.contains("shop/Deployment/checkout")).count(), 1, "{said}");
+    assert!(said.contains("\n     P009: 1 replica, on real-worker"), "{said}");
+    // A budget that blocks, and the pod that it blocks.
+    let said = todo("--force --drain-timeout 5m");
+    assert!(said.contains("P003 shop/PodDisruptionBudget/legacy") && !said.contains("cannot be drained"), "{said}");
+}
