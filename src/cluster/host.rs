@@ -1,5 +1,5 @@
 //! Facts about hosts that the Kubernetes API does not show. This is the format of the hosts file (`--hosts`), a YAML map
-//! from node name to facts; every field may be left out, and what is left out is not judged.
+//! from node name to facts; every field may be left out, and what is left out is not judged. `docs/hosts.md` documents it.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ pub struct HostFacts {
     pub changed_files: Vec<ChangedFile>,
     /// A reboot is asked for (`/var/run/reboot-required`).
     pub reboot_required: Option<bool>,
-    /// Host of the run's automation: certificates of this host by file and expiry (RFC 3339).
+    /// Certificates on this host by file: when they end (RFC 3339).
     pub certificates: BTreeMap<String, String>,
     /// Command-line flags of control-plane components by component (`kube-apiserver: [--x=y]`).
     pub component_flags: BTreeMap<String, Vec<String>>,

@@ -265,3 +265,46 @@ fn hosts_files_name_nodes_of_the_cluster_and_known_facts() {
     }
     assert_eq!(cluster.catalog.hosts[&Name::new("n1")].cpus, Some(4));
 }
+
+/// docs/hosts.md has every field of the format in its table and among the lines to collect it by hand, and the first host of its
+/// example states them all.
+#[test]
+fn the_document_of_the_hosts_file_is_complete() {
+    use crate::cluster::{ChangedFile, Disk, HostFacts, KubeletFacts};
+
+    let document = include_str!("../../docs/hosts.md");
+    let fenced = |language: &str| {
+        let (_, rest) = document.split_once(&format!("```{language}\n")).unwrap();
+        rest.split_once("```").unwrap().0
+    };
+    let keys = |value: Value| value.as_object().unwrap().keys().cloned().collect::<Vec<String>>();
+    let top = keys(json!(HostFacts::default()));
+    let below =
+        |above: &str, keys: Vec<String>| keys.into_iter().map(|key| format!("{above}.{key}")).collect::<Vec<_>>();
+    let of_kubelet = below("kubelet", keys(json!(KubeletFacts::default())));
+    let of_items =
+        [below("disks[]", keys(json!(Disk::default()))), below("changedFiles[]", keys(json!(ChangedFile::default())))];
+
+    let mut fields = [top.clone(), of_kubelet.clone(), of_items.concat()].concat();
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let mut documented: Vec<&str> = rows.map(|(field, _)| field).collect();
+    fields.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(documented, fields);
+
+    let notes = fenced("sh").lines().filter_map(|line| line.strip_prefix("# "));
+    let collected: Vec<&str> = notes.flat_map(str::split_whitespace).collect();
+    for field in top.iter().filter(|field| *field != "kubelet").chain(&of_kubelet) {
+        assert!(collected.contains(&field.as_str()), "no line collects {field}");
+    }
+
+    let node = |name: &str| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+    let mut cluster = from_objects([node("cp1"), node("n1")]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hosts.yaml");
+    std::fs::write(&file, fenced("yaml")).unwrap();
+    hosts(&mut cluster, &file).unwrap_or_else(|errors| panic!("{errors}"));
+    let example = json!(cluster.catalog.hosts[&Name::new("cp1")]);
+    let unstated = |value: &Value| value.as_object().unwrap().values().filter(|value| value.is_null()).count();
+    assert_eq!((unstated(&example), unstated(&example["kubelet"])), (0, 0), "{example:#}");
+}

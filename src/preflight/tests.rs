@@ -199,6 +199,38 @@ fn a_sound_cluster_has_no_warning() {
     assert_eq!(loud, []);
 }
 
+/// Codes from P030 on: what they find in a cluster, with the objects.
+fn late(cluster: &str, goal: &str, least: Severity) -> Vec<String> {
+    let late = found(cluster, goal).into_iter().filter(|found| found.code >= "P030" && found.severity >= least);
+    late.map(|finding| format!("{} {}", finding.code, finding.object)).collect()
+}
+
+/// The dump of a cluster that ran as it should but for what was put into it, none of which is about versions or hosts.
+#[test]
+fn a_recorded_cluster_gives_no_false_alarm() {
+    let dump = "{from: fixtures/dumps/kind-troubled.yaml}";
+    let goal = "{to: v1.37.0}";
+    assert_eq!(late(dump, goal, Severity::Warning), [""; 0]);
+    let workers = ["", "2", "3", "4"].map(|number| format!("P035 Node/real-worker{number}"));
+    let others =
+        ["P035 Node/real-control-plane", "P044 Node/real-control-plane", "P046 Cluster/cluster"].map(String::from);
+    let mut expected = [&workers[..], &others[..]].concat();
+    expected.sort_unstable();
+    assert_eq!(late(dump, goal, Severity::Info), expected, "containerd 1.6.20, one control-plane node, no hosts file");
+}
+
+/// The complete example of docs/hosts.md gives what the document says it gives.
+#[test]
+fn the_documented_hosts_file_gives_what_the_document_says() {
+    let (_, rest) = include_str!("../../docs/hosts.md").split_once("```yaml\n").unwrap();
+    let hosts: serde_json::Value = serde_saphyr::from_str(rest.split_once("```").unwrap().0).unwrap();
+    let cluster = format!("{{version: v1.36.2, nodes: {{count: 1, controlPlane: 1}}, hosts: {hosts}}}");
+    let goal = "{to: v1.37.0}";
+    assert_eq!(late(&cluster, goal, Severity::Warning), ["P037 Node/n1", "P041 Node/n1"]);
+    let about_hosts = ["P037 Node/n1", "P041 Node/n1", "P042 Node/n1", "P044 Node/cp1"];
+    assert_eq!(late(&cluster, goal, Severity::Info), about_hosts, "P044: the only control-plane node here");
+}
+
 #[test]
 fn codes_are_in_order_and_explained() {
     let abouts = abouts();
