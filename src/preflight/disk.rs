@@ -32,6 +32,8 @@ const NEEDS: [(&str, &str, u64, u64, u64); 4] = [
 ];
 
 const MB: u64 = 1_000_000;
+/// Neither the new kubelet next to the old one nor the image of kube-proxy fits into less.
+const FULL: u64 = 100 * MB;
 
 fn run(scope: &Scope) -> Vec<Finding> {
     scope.taken_hosts().flat_map(|(node, facts)| short(scope, node, facts)).collect()
@@ -59,7 +61,9 @@ fn short(scope: &Scope, id: NodeId, facts: &HostFacts) -> Vec<Finding> {
             (need + threshold - disk.free_bytes) / MB + 1,
             disk.mount
         );
-        Some(ABOUT.finding(Severity::Warning, scope.cluster.node_key(id), message, fix))
+        let full = disk.free_bytes < FULL && (uses.contains(&"packages") || uses.contains(&"images"));
+        let severity = if full { Severity::Error } else { Severity::Warning };
+        Some(ABOUT.finding(severity, scope.cluster.node_key(id), message, fix))
     });
     found.collect()
 }
@@ -95,6 +99,13 @@ mod tests {
         assert_eq!(named("P036", &apart, goal), [""; 0], "images are not on /");
         let images = disks(&[("/", 20_000, 9_000), ("/var/lib/containerd", 50_000, 1_000)]);
         assert_eq!(named("P036", &images, goal), ["Warning Node/n1"]);
+        let kubelets = disks(&[("/", 20_000, 9_000), ("/var/lib/kubelet", 5_000, 10)]);
+        assert_eq!(named("P036", &kubelets, goal), ["Warning Node/n1"]);
+        assert_eq!(
+            named("P036", &disks(&[("/", 20_000, 40)]), goal),
+            ["Error Node/n1"],
+            "no room for a single package"
+        );
         let elsewhere = disks(&[("/srv", 20_000, 1), ("/var/lib/containerd-old", 100, 1)]);
         assert_eq!(named("P036", &elsewhere, goal), [""; 0], "nothing of the upgrade is there");
     }
