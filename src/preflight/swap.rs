@@ -19,7 +19,9 @@ pub(super) const CHECK: Check = Check { about: ABOUT, run };
 
 fn run(scope: &Scope) -> Vec<Finding> {
     let findings = scope.taken_hosts().filter_map(|(node, facts)| {
-        let of_flags = flag(&facts.kubelet.flags, "fail-swap-on").filter_map(|value| value.parse().ok()).last();
+        // A flag without a value says true.
+        let stated = |value: &str| if value.is_empty() { Some(true) } else { value.parse().ok() };
+        let of_flags = flag(&facts.kubelet.flags, "fail-swap-on").filter_map(stated).last();
         let fails = of_flags.or(facts.kubelet.fail_swap_on);
         let (severity, message) = match fails {
             _ if facts.swap_on != Some(true) => return None,
@@ -45,5 +47,7 @@ mod tests {
         tells_apart("P041", &["Error Node/n1"], (&bad, goal), (&good, goal));
         tells_apart("P041", &["Warning Node/n1"], (&host("swapOn: true"), goal), (&host("swapOn: false"), goal));
         assert_eq!(named("P041", &host("swapOn: true, kubelet: {flags: ['--fail-swap-on=false']}"), goal), [""; 0]);
+        let both = host("swapOn: true, kubelet: {failSwapOn: false, flags: ['--fail-swap-on']}");
+        assert_eq!(named("P041", &both, goal), ["Error Node/n1"], "flags go before the file");
     }
 }
