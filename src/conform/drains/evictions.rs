@@ -97,9 +97,9 @@ impl Replay<'_> {
         self.requests.iter().any(|pending| pending.pod == Some(pod))
     }
 
-    /// What an eviction of the pod would do at the present state.
-    pub(super) fn evicted(&self, pod: PodId) -> World {
-        let mut trial = self.trial(&self.world.cluster);
+    /// What an eviction of the pod would do at a state.
+    fn evicted(&self, cluster: &Cluster, pod: PodId) -> World {
+        let mut trial = self.trial(cluster);
         eviction::evict(&mut trial, pod, self.options(), &mut First);
         trial
     }
@@ -162,14 +162,22 @@ impl Replay<'_> {
     }
 
     /// What the eviction API writes for a pod that it lets go. The write names the version it was made from, so it saw the
-    /// present status.
+    /// present status; the pod it has read when the request came, before any conflict that it had to try again after (A.6), and
+    /// books it even if somebody else has deleted it since.
     fn booked(&self, budget: BudgetId, name: Name) -> Vec<BudgetStatus> {
         let namespace = self.world.cluster.budget(budget).namespace;
-        let Some(&pod) = self.pods.get(&(namespace, name)) else { return Vec::new() };
-        if !self.pending_for(pod) {
-            return Vec::new();
-        }
-        vec![self.evicted(pod).cluster.budget(budget).status.clone()]
+        let asked =
+            |pending: &&Pending| pending.request.pod == name.as_str() && pending.request.ns == namespace.as_str();
+        let pods =
+            self.requests.iter().filter(asked).filter_map(|pending| Some((pending.pod?, pending.before.as_ref()?)));
+        let written = |(pod, before): (PodId, &Pod)| {
+            let present = self.evicted(&self.world.cluster, pod);
+            let mut trial = self.trial(&self.world.cluster);
+            trial.cluster.update_pod(pod, |pod| *pod = before.clone());
+            let read_before = self.evicted(&trial.cluster, pod);
+            [present, read_before].map(|world| world.cluster.budget(budget).status.clone())
+        };
+        pods.flat_map(written).collect()
     }
 
     /// What the controller may write. It saw the present status, for the same reason, but pods as they were.

@@ -15,6 +15,9 @@ const EARLY: f64 = 0.6;
 /// Durations of the played kubelets where no annotation says otherwise (DRAINS.md).
 const STAGE: f64 = 0.2;
 
+/// How long before its event the time of a condition may have been taken.
+const WRITTEN_BEFORE: Millis = Millis(100);
+
 impl Replay<'_> {
     /// A pod object appeared.
     pub(super) fn pod_created(&mut self, ns: &str, pod: &str, controller: Option<String>, index: Option<String>) {
@@ -166,6 +169,8 @@ impl Replay<'_> {
         }
         self.not_before(id, "pod.ready", timing.ready.map_or(STAGE, |length| length.as_secs_f64()));
         self.world.set_ready(id, true, &mut First);
+        // The kubelet wrote the time before the event was seen: it may be of the second before.
+        self.world.cluster.update_pod(id, |pod| pod.ready_since = pod.ready_since - WRITTEN_BEFORE);
         self.since.insert(id, self.seconds());
     }
 
