@@ -96,20 +96,18 @@ func (r *recording) isComplete() bool {
 	return true
 }
 
-// recordDrain plays a scenario and writes its files.
-func recordDrain(plane *Plane, scenario *Scenario, version, folder string, run int) {
+// begin makes the cluster of a scenario. end stops what plays in it.
+func begin(plane *Plane, scenario *Scenario, version string) (r *recording, end func()) {
 	if scenario.Options.NewVersion == "" {
 		scenario.Options.NewVersion = version
 	}
-	r := &recording{
+	r = &recording{
 		scenario: scenario, version: version, api: plane.api,
 		owners:  &owners{parents: map[string]string{}, slicesBefore: map[string]Object{}},
 		answers: map[string]Answer{}, requests: map[string]int{},
 	}
 	r.kubelets = startKubelets(plane.api, false)
-	defer r.kubelets.stop()
 	r.watch = startWatch(plane.api, r.kubelets.observe)
-	defer r.watch.stop()
 	for _, node := range scenario.Nodes.objects() {
 		r.kubelets.register(node, scenario.Options.OldVersion)
 	}
@@ -128,6 +126,16 @@ func recordDrain(plane *Plane, scenario *Scenario, version, folder string, run i
 	for _, pod := range scenario.MirrorPods {
 		r.create(r.mirrored(pod))
 	}
+	return r, func() {
+		r.watch.stop()
+		r.kubelets.stop()
+	}
+}
+
+// recordDrain plays a scenario and writes its files.
+func recordDrain(plane *Plane, scenario *Scenario, version, folder string, run int) {
+	r, end := begin(plane, scenario, version)
+	defer end()
 	// A pod becomes available without any change of an object.
 	quiet := 1500*time.Millisecond + r.longestMinReady()
 	stable := r.settle(quiet, 40*time.Second)

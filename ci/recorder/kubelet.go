@@ -411,9 +411,17 @@ func (k *Kubelets) patch(w *worker, phase string, ready bool, exit *int) {
 	k.mu.Unlock()
 	body := podStatus(pod, phase, ready, exit, ip, w.restarts)
 	target := path("Pod", namespaceOf(pod), nameOf(pod), "status")
-	answer, err := k.api.do(k.ctx, "PATCH", target, strategicPatch, body)
-	if err == nil && !answer.ok() && answer.Code != 404 && answer.Code != 409 {
-		fmt.Println("kubelet:", answer.Code, answer.message())
+	// A kubelet does not rest before its status is written.
+	for try := 0; k.ctx.Err() == nil; try++ {
+		answer, err := k.api.do(k.ctx, "PATCH", target, strategicPatch, body)
+		if err == nil && (answer.ok() || answer.Code == 404 || answer.Code == 422) {
+			return
+		}
+		if try >= 50 {
+			fmt.Println("kubelet:", keyOf(pod), answer.Code, answer.message(), err)
+			return
+		}
+		k.sleep(100 * time.Millisecond)
 	}
 }
 

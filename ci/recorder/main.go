@@ -26,7 +26,7 @@ func main() {
 	limit := flag.Duration("limit", 2*time.Hour, "gives up after so long")
 	flag.Parse()
 	if flag.NArg() < 2 || *bin == "" || *version == "" || *out == "" {
-		fmt.Fprintln(os.Stderr, "usage: recorder -bin DIR -version VERSION -out DIR drains|evictions|placement SCENARIO...")
+		fmt.Fprintln(os.Stderr, "usage: recorder -bin DIR -version VERSION -out DIR drains|evictions|serve SCENARIO...")
 		os.Exit(2)
 	}
 	var plane *Plane
@@ -65,6 +65,14 @@ func main() {
 					clear(plane.api)
 				}
 			}
+		case "serve":
+			plane = startPlane(*bin, Parts{controllers: true, scheduler: true, schedulerName: "kube-scheduler"})
+			defer plane.stop()
+			scenario, err := readScenario(files[0])
+			if err != nil {
+				panic(failure("%v", err))
+			}
+			serve(plane, scenario, *version, *out)
 		case "evictions":
 			plane = startPlane(*bin, Parts{controllers: true})
 			defer plane.stop()
