@@ -12,6 +12,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("judge", &["cluster", "trace", "upgrade::Action"]),
     ("preflight", &["cluster", "judge::About", "upgrade"]),
     ("import", &["cluster"]),
+    ("engine", &["cluster", "upgrade"]),
+    ("live", &["cluster", "engine", "import", "recipe", "upgrade::Action"]),
+    ("recipe", &["cluster"]),
     (
         "simulator",
         &[
@@ -66,6 +69,10 @@ const PURE: &[(&str, &[&str])] = &[
     ("report", &[]),
 ];
 
+/// Crates of the outside world, and the rooms that may use them.
+const ONLY_IN: &[(&str, &[&str])] =
+    &[("kube", &["live"]), ("russh", &["live"]), ("tokio", &["live", "engine", "cli"]), ("futures", &["live"])];
+
 const NO_ROOM_NAMES: &[&str] = &["utils", "util", "common", "helpers", "helper", "prelude", "misc"];
 const PRINTS: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"];
 
@@ -111,6 +118,9 @@ fn every_kind_of_violation_is_found() {
     assert!(found(&["import", "read"], "fn f() { eprintln!(\"x\"); }"));
     assert!(found(&["cluster"], "mod utils;"));
     assert!(found(&["cluster", "helpers"], ""));
+    assert!(found(&["cli", "apply"], "use kube::Client;"));
+    assert!(found(&["import"], "fn f() { tokio::spawn(x); }"));
+    assert!(found(&["engine"], "use crate::live::Live;"));
     // What is allowed, and what only looks like a violation.
     assert!(!found(&["judge", "floors"], "use crate::cluster::Cluster;\nuse crate::upgrade::Action;"));
     assert!(!found(&["judge", "floors"], "use crate::upgrade::Action as Act;"));
@@ -170,8 +180,11 @@ fn judge_path(module: &[String], path: &[String]) -> Option<String> {
     {
         return Some(format!("({what} {why})"));
     }
-    let inside = inside_crate(module, path)?;
     let own = room(module);
+    if let Some((name, rooms)) = ONLY_IN.iter().find(|(name, rooms)| path[0] == *name && !rooms.contains(&own)) {
+        return Some(format!("({name} is for {} only)", rooms.join(", ")));
+    }
+    let inside = inside_crate(module, path)?;
     if own.is_empty() || own == "cli" || inside.first().is_some_and(|first| first == own) {
         return None;
     }

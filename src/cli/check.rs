@@ -93,7 +93,8 @@ fn ignore(args: &Args) -> anyhow::Result<Ignore> {
 /// The command line that runs the worst walk alone: the same one with its seed.
 fn replay(args: &Args, seed: u64) -> String {
     let mut words = vec!["cmsim check".to_owned(), args.source.arguments()];
-    let own = ["-f", "--filename", "--hosts", "--walks", "--seed", "--trace", "-o", "--output"];
+    let own =
+        ["-f", "--filename", "--hosts", "--kubeconfig", "--context", "--walks", "--seed", "--trace", "-o", "--output"];
     let mut skip_value = false;
     for word in std::env::args_os().skip_while(|word| word != "check").skip(1) {
         if std::mem::take(&mut skip_value) {

@@ -11,6 +11,7 @@ use crate::cluster::{Cluster, Millis, Name, Version};
 use crate::explore::Setup;
 use crate::upgrade::{Accepted, Goal, OnBlocked, Pacing, Settle};
 
+use super::live::LiveArgs;
 use super::output;
 use crate::import::plain;
 
@@ -19,9 +20,11 @@ use crate::import::plain;
 #[command(next_help_heading = "Input")]
 pub struct Source {
     /// Dump of the cluster: YAML or JSON of `kubectl get ... -A -o yaml`, a directory or archive (`kubectl cluster-info dump`,
-    /// must-gather, support bundle), gzip or not; `-` reads stdin. May be given several times
-    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    /// must-gather, support bundle), gzip or not; `-` reads stdin. May be given several times. Without it the live cluster is read
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    live: LiveArgs,
     /// Facts about the hosts (resolv.conf, os-release, disks, packages, ...) by node name, as YAML
     #[arg(long, value_name = "FILE")]
     hosts: Option<PathBuf>,
@@ -34,8 +37,13 @@ impl Source {
         if stdin > 1 {
             bail!("-f - is given {stdin} times, but standard input can be read only once");
         }
+        if !self.files.is_empty() && self.live.are_given() {
+            bail!("give either a dump (-f) or a live cluster (--kubeconfig, --context)");
+        }
         let load = || crate::import::load(&self.files, &mut std::io::stdin());
-        let mut cluster = if stdin > 0 && std::io::stdin().is_terminal() {
+        let mut cluster = if self.files.is_empty() {
+            self.live.read()?
+        } else if stdin > 0 && std::io::stdin().is_terminal() {
             output::note(
                 "reading the cluster from the terminal; end with Ctrl-D, or pipe `kubectl get ... -o yaml` in",
             );
@@ -52,7 +60,11 @@ impl Source {
     /// The input's arguments as they were given.
     pub fn arguments(&self) -> String {
         let mut words: Vec<String> = self.files.iter().map(|file| format!("-f {}", quoted(file.as_os_str()))).collect();
+        if self.files.is_empty() {
+            words.push(self.live.arguments());
+        }
         words.extend(self.hosts.iter().map(|file| format!("--hosts {}", quoted(file.as_os_str()))));
+        words.retain(|word| !word.is_empty());
         words.join(" ")
     }
 }

@@ -1,12 +1,15 @@
 //! The command line, a file a subcommand. The only room that prints.
 
+mod apply;
 mod capacity;
 mod check;
 mod conform;
 mod explain;
 mod input;
+mod live;
 mod output;
 mod test;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -36,6 +39,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Args),
+    Apply(apply::Args),
     Capacity(capacity::Args),
     Explain(explain::Args),
     Conform(conform::Args),
@@ -55,6 +59,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Check(args) => check::run(&args),
+        Command::Apply(args) => apply::run(&args),
         Command::Capacity(args) => capacity::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Conform(args) => conform::run(&args),

@@ -29,6 +29,11 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     finish(std::io::stdout().write_all(&line))
 }
 
+/// Prints one line of a stream of JSON.
+pub fn line(line: &str) -> anyhow::Result<()> {
+    finish(writeln!(std::io::stdout(), "{line}"))
+}
+
 /// A reader that has gone away (`cmsim ... | head`) is no error.
 fn finish(written: std::io::Result<()>) -> anyhow::Result<()> {
     match written {
@@ -67,19 +72,33 @@ pub fn progress(total: u64, what: &'static str) -> ProgressBar {
     bar
 }
 
-/// Does something of unknown length and shows meanwhile that it goes on: on stderr, only on a terminal.
-pub fn spinning<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
+/// Shows that something of unknown length goes on: on stderr, only on a terminal.
+pub fn spinner(what: &'static str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
-        return work();
+        return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.set_message(what);
     bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Does something of unknown length and shows meanwhile that it goes on.
+pub fn spinning<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
+    let bar = spinner(what);
     let done = work();
     bar.finish_and_clear();
     done
+}
+
+/// Asks a question that is answered with yes or no; anything but `y` or `yes` is no.
+pub fn confirm(question: &str) -> bool {
+    note(&format!("{question} [y/N]"));
+    let mut answer = String::new();
+    let _ = std::io::stdin().read_line(&mut answer);
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
 /// Tells the user something that is no part of the result.

@@ -14,6 +14,7 @@ mod name;
 mod node;
 mod pod;
 pub mod quantity;
+mod record;
 mod resources;
 mod run;
 mod service;
@@ -43,6 +44,7 @@ pub use pod::{
     AffinityTerm, Container, Deletion, DisruptionReason, Effect, HostPort, NodeTerm, Owner, Phase, Pod, PodSpec,
     PreStop, Probe, RestartPolicy, SpreadConstraint, Taint, Timing, Toleration, Volume,
 };
+pub use record::{NODE_RECORD, NodeRecord, RunRecord};
 pub use resources::Resources;
 pub use run::{Backup, Lock, Refusal, Run, Standing};
 pub use service::Service;

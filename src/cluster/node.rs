@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Labels, Name, Resources, Taint, Time, Version};
 
 /// The part of a node that seldom changes, shared between clones of a cluster.
@@ -71,7 +73,8 @@ pub enum HostJob {
 }
 
 /// How the run ended for a node.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum NodeOutcome {
     /// Upgraded and back in service.
     Done,

@@ -82,7 +82,18 @@ pub(super) fn assemble(importer: Importer) -> Cluster {
     cut_cycles(&mut cluster);
     say_what_was_assumed(&mut cluster, &directory);
     versions(&mut cluster, &directory, &entries);
+    put_records(&mut cluster, &directory, &entries);
     cluster
+}
+
+/// What a run has written on the nodes: the input may have been taken in the middle of one.
+fn put_records(cluster: &mut Cluster, directory: &Directory, entries: &[Entry]) {
+    for entry in entries {
+        let Object::Node(raw) = &entry.object else { continue };
+        if let (Some(record), Some(&id)) = (&raw.metadata.annotations.record, directory.nodes.get(&raw.metadata.name)) {
+            record.put(cluster, id);
+        }
+    }
 }
 
 /// Puts more objects into a cluster.

@@ -36,6 +36,8 @@ mod volume;
 mod wire;
 mod workload;
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -190,6 +192,26 @@ pub fn from_objects(objects: impl IntoIterator<Item = Value>) -> Result<Cluster,
     importer.fill_versions = true;
     for (index, object) in objects.into_iter().enumerate() {
         importer.add(&object, Source { item: index + 1, ..Source::default() });
+    }
+    importer.finish()
+}
+
+/// The cluster that objects read from an API server make. `kinds`: those of which all objects were read; `now`: when.
+///
+/// # Errors
+///
+/// Everything that is wrong with any object.
+pub fn from_live<'a>(
+    objects: impl IntoIterator<Item = &'a Value>,
+    kinds: &[&str],
+    api_server: Option<Version>,
+    now: Time,
+) -> Result<Cluster, Errors> {
+    let mut importer = Importer { api_server, taken_at: Some(now), ..Importer::default() };
+    importer.listed = kinds.iter().copied().map(Name::new).collect();
+    let file: Arc<str> = "API server".into();
+    for (index, object) in objects.into_iter().enumerate() {
+        importer.add(object, Source { file: Arc::clone(&file), item: index + 1, ..Source::default() });
     }
     importer.finish()
 }

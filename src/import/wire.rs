@@ -6,7 +6,9 @@ use std::fmt;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, de};
 
-use crate::cluster::{IntOrPercent, Labels, Name, Operator, Requirement, Selector, Time, quantity};
+use crate::cluster::{
+    IntOrPercent, Labels, NODE_RECORD, Name, NodeRecord, Operator, Requirement, Selector, Time, quantity,
+};
 
 /// Declares the part of an object that is read: every field may be left out or `null`.
 macro_rules! object {
@@ -155,6 +157,8 @@ pub(super) struct Annotations {
     known: Vec<(&'static str, Name)>,
     /// `apiVersion` of the manifest that kubectl applied last; empty when there is none.
     pub(super) last_applied_version: Name,
+    /// What a run has written on a node about itself.
+    pub(super) record: Option<Box<NodeRecord>>,
 }
 
 const KNOWN_ANNOTATIONS: [&str; 17] = [
@@ -197,7 +201,7 @@ impl<'de> Deserialize<'de> for Annotations {
                     }
 
                     fn visit_str<E: Error>(self, text: &str) -> Result<Key, E> {
-                        let known = KNOWN_ANNOTATIONS.iter().chain([&LAST_APPLIED]);
+                        let known = KNOWN_ANNOTATIONS.iter().chain([&LAST_APPLIED, &NODE_RECORD]);
                         Ok(Key(known.copied().find(|&known| known == text)))
                     }
                 }
@@ -222,6 +226,13 @@ impl<'de> Deserialize<'de> for Annotations {
                         Some(LAST_APPLIED) => {
                             let manifest = map.next_value::<Option<String>>()?.unwrap_or_default();
                             annotations.last_applied_version = applied_version(&manifest);
+                        }
+                        Some(NODE_RECORD) => {
+                            let text = map.next_value::<Option<String>>()?.unwrap_or_default();
+                            let record = serde_json::from_str(&text).map_err(|error| {
+                                A::Error::custom(format!("{NODE_RECORD} is no record of a run: {error}"))
+                            })?;
+                            annotations.record = Some(Box::new(record));
                         }
                         Some(key) => {
                             annotations.known.push((key, map.next_value::<Option<Name>>()?.unwrap_or_default()))

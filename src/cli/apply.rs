@@ -1,0 +1,359 @@
+//! `cmsim apply`.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::check::{Checked, Options, check};
+use crate::cluster::{Cluster, RunRecord, Version};
+use crate::engine::{self, End, Trouble};
+use crate::explore::Setup;
+use crate::live::{self, Commands, Connection, Hook, Lease, Live, Record, Routing};
+use crate::preflight::Ignore;
+use crate::report::text::Detail;
+use crate::upgrade::{Accepted, Goal, Outcome, decide};
+
+use super::input::{GoalArgs, Walks};
+use super::live::{LiveArgs, now, read, run as block_on};
+use super::output::{self, Format, confirm, note};
+use super::watch::{Interrupt, Watch};
+use super::{NO, OK};
+
+/// Upgrade the cluster, node by node, with the engine that `check` verifies
+#[derive(clap::Args)]
+#[command(
+    after_help = "The same command, given again, continues a run that was interrupted or has stopped, from any machine.
+
+Examples:
+  cmsim apply --to v1.37.2 --dry-run
+  cmsim apply --to v1.37.2 --host-command './upgrade-host.sh' --backup-command './back-up.sh'
+  cmsim apply --to v1.37.2 --accept-disruption shop/Deployment/legacy --yes ...
+
+Exit codes: 0 done, 1 stopped, refused or interrupted, 2 could not run (bad input, wrong usage, no access)."
+)]
+pub struct Args {
+    #[command(flatten)]
+    live: LiveArgs,
+    #[command(flatten)]
+    goal: GoalArgs,
+    #[command(flatten)]
+    walks: Walks,
+    #[command(flatten)]
+    hosts: HostArgs,
+    /// Stop routing with an HAProxy around each node: path of its runtime socket, or host:port
+    #[arg(long, value_name = "SOCKET", help_heading = "Routing")]
+    haproxy: Vec<String>,
+    /// Command that stops routing to the node $NODE
+    #[arg(long, value_name = "COMMAND", help_heading = "Routing", requires = "resume_routing_command")]
+    stop_routing_command: Option<String>,
+    /// Command that resumes routing to the node $NODE
+    #[arg(long, value_name = "COMMAND", help_heading = "Routing", requires = "stop_routing_command")]
+    resume_routing_command: Option<String>,
+    /// Answer the summary's question with yes
+    #[arg(short, long)]
+    yes: bool,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Start although the forecast says that the run will stop at a pod: it stops there, and goes on when that is put right
+    #[arg(long)]
+    even_if_blocked: bool,
+    /// Take the lock of a run whose holder has not renewed it in time
+    #[arg(long)]
+    steal_lock: bool,
+    /// Do not take a backup: there is one
+    #[arg(long)]
+    no_backup: bool,
+    /// Do not stop when a workload has fewer ready pods than the forecast said
+    #[arg(long)]
+    no_pause: bool,
+    /// File that the run is recorded in, as JSON Lines; appended to
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// How progress and result are printed; json: an event a line, the result last
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// How hosts are upgraded.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Hosts")]
+pub struct HostArgs {
+    /// Command of this machine that upgrades the host of node $NODE ($ADDRESS, $VERSION, $FROM, $ROLE, $JOB)
+    #[arg(long, value_name = "COMMAND")]
+    host_command: Option<String>,
+    /// Command of this machine that takes a backup and verifies it
+    #[arg(long, value_name = "COMMAND")]
+    backup_command: Option<String>,
+}
+
+/// Looks, asks, acts.
+pub fn run(args: &Args) -> anyhow::Result<u8> {
+    block_on(apply(args))
+}
+
+async fn apply(args: &Args) -> anyhow::Result<u8> {
+    let connection = args.live.connect().await?;
+    let missing = live::missing(&connection, !args.dry_run).await?;
+    ensure!(
+        missing.is_empty(),
+        "this account lacks rights that a run needs: {}; docs/rbac.yaml grants the least that is needed",
+        missing.join(", ")
+    );
+    let cluster = read(&connection).await?;
+    let goal = goal(args, &cluster)?;
+    let record = Record::read(&connection).await?;
+    let going_on = goes_on(record.get(), &goal)?;
+    let mut lock = Lease::new(&connection, identity());
+    let holder = lock.look().await?;
+    if let Some(holder) = holder {
+        if is_mine(&holder.identity) {
+            lock.steal().await?;
+        } else if args.steal_lock && holder.expired {
+            lock.steal().await?;
+            note(&format!("the lock of {} is taken over", holder.identity));
+        } else {
+            let advice = if holder.expired {
+                "it has not renewed it in time: once it is sure that it does not run any more, give --steal-lock"
+            } else {
+                "wait for its end, or end it"
+            };
+            note(&format!("refused: {} upgrades this cluster since {}; {advice}", holder.identity, when(holder.since)));
+            return Ok(NO);
+        }
+    }
+    let checked = look_ahead(args, &cluster, &goal);
+    if args.output == Format::Text {
+        let detail = Detail { width: output::width(), all: false };
+        output::text(&crate::report::text::check(&checked, &cluster, "cmsim check", detail))?;
+    }
+    if let Some(why) = refusal(args, &checked, &goal, going_on) {
+        note(&format!("refused: {why}"));
+        return Ok(NO);
+    }
+    if args.dry_run {
+        note("dry run: nothing was changed");
+        return Ok(OK);
+    }
+    if !args.yes {
+        ensure!(std::io::stdin().is_terminal(), "this needs a yes: give --yes where there is no terminal to ask at");
+        let verb = if going_on { "continue the upgrade of" } else { "upgrade" };
+        if !confirm(&format!("{verb} {} to {}?", connection.server, goal.to)) {
+            note("refused: not confirmed; nothing was changed");
+            return Ok(NO);
+        }
+    }
+    act(args, connection, lock, record, &goal, &cluster, &checked, going_on).await
+}
+
+/// The goal, with what only a run has.
+fn goal(args: &Args, cluster: &Cluster) -> anyhow::Result<Goal> {
+    let mut goal = args.goal.goal(cluster)?;
+    if goal.accepted_disruptions == Accepted::All {
+        goal.accepted_disruptions = Accepted::Named(Default::default());
+    }
+    goal.backup &= !args.no_backup;
+    goal.routing &= !hooks(args).is_empty();
+    Ok(goal)
+}
+
+fn hooks(args: &Args) -> Vec<Hook> {
+    let proxies = args.haproxy.iter().map(|socket| Hook::Haproxy {
+        socket: socket.clone(),
+        backends: Vec::new(),
+        timeout_seconds: None,
+    });
+    let commands = args.stop_routing_command.iter().zip(&args.resume_routing_command);
+    let commands = commands.map(|(stop, resume)| Hook::Command { stop: stop.clone(), resume: resume.clone() });
+    proxies.chain(commands).collect()
+}
+
+/// Whether a run that was begun is continued.
+fn goes_on(record: &RunRecord, goal: &Goal) -> anyhow::Result<bool> {
+    if record.id.is_empty() || record.done.is_some() {
+        return Ok(false);
+    }
+    match record.to {
+        Some(to) if to != goal.to => bail!(
+            "a run to {to} was begun and has not ended; continue it with --to {to}, or end it by deleting configmap \
+             kube-system/cmsim-run and the annotations cmsim.dev/run of the nodes"
+        ),
+        Some(_) | None => Ok(true),
+    }
+}
+
+/// What `check` says now. Every disruption is let happen there, so that the whole sequence is seen.
+fn look_ahead(args: &Args, cluster: &Cluster, goal: &Goal) -> Checked {
+    let goal = Goal { accepted_disruptions: Accepted::All, ..goal.clone() };
+    let setup = Setup::new(cluster.clone(), goal, decide);
+    let options = Options { walks: args.walks.walks as usize, seed: args.walks.seed, ignore: Ignore::default() };
+    let bar = output::progress(options.walks as u64, "simulating");
+    let checked = check(&setup, &options, &|| bar.inc(1));
+    bar.finish_and_clear();
+    checked
+}
+
+/// Why the run is not begun.
+fn refusal(args: &Args, checked: &Checked, goal: &Goal, going_on: bool) -> Option<String> {
+    let broken =
+        checked.forecast.broken.iter().filter(|broken| broken.violation.class >= crate::judge::Class::Disruptive);
+    let accepted = |object: &String| match &goal.accepted_disruptions {
+        Accepted::All => true,
+        Accepted::Named(names) => names.contains(object),
+    };
+    let mut open: Vec<String> = broken.map(|broken| broken.violation.object.to_string()).collect();
+    open.sort();
+    open.dedup();
+    open.retain(|object| !accepted(object));
+    if !open.is_empty() {
+        let flags: Vec<String> = open.iter().map(|object| format!("--accept-disruption {object}")).collect();
+        return Some(format!("the run interrupts applications; accept each by name: {}", flags.join(" ")));
+    }
+    let errors = checked.findings.iter().any(|finding| finding.severity == crate::preflight::Severity::Error);
+    let blocked = errors || !checked.forecast.completes;
+    if blocked && !args.even_if_blocked && !going_on {
+        return Some("the run would not finish (see above); put it right, or give --even-if-blocked".to_owned());
+    }
+    None
+}
+
+#[allow(clippy::too_many_arguments)]
+async fn act(
+    args: &Args,
+    connection: Connection,
+    lock: Lease,
+    mut record: Record,
+    goal: &Goal,
+    cluster: &Cluster,
+    checked: &Checked,
+    going_on: bool,
+) -> anyhow::Result<u8> {
+    let begun = now();
+    let predicted: BTreeMap<String, u32> =
+        checked.forecast.workloads.iter().map(|workload| (workload.key.to_string(), workload.lowest)).collect();
+    if !going_on {
+        let id = format!("{}-{}", goal.to, jiff::Timestamp::from_millisecond(begun.0)?.strftime("%Y%m%d%H%M%S"));
+        let new = RunRecord {
+            id: id.as_str().into(),
+            to: Some(goal.to),
+            begun: Some(begun),
+            by: identity(),
+            predicted,
+            ..RunRecord::default()
+        };
+        record.change(|record| *record = new).await?;
+    } else {
+        record.change(|record| record.predicted = predicted).await?;
+    }
+    let id = record.get().id;
+    let journal = args.journal.clone().unwrap_or_else(|| state_folder().join(format!("{id}.jsonl")));
+    let commands = Commands {
+        upgrade: args.hosts.host_command.clone(),
+        back_up: args.hosts.backup_command.clone(),
+        folder: state_folder().join("jobs"),
+    };
+    let start = record.get().begun.unwrap_or(begun);
+    let mut watch = Watch::new(record.get(), &journal, start, args.output, !args.no_pause)
+        .with_context(|| format!("writing {}", journal.display()))?;
+    let mut live = Live::new(connection, lock, record, Box::new(commands), Routing::new(hooks(args)));
+    live.wait_until_known().await?;
+    if !going_on {
+        live.clear().await?;
+    }
+    live.begin_again().await?;
+    let ended = {
+        let interrupt = Interrupt::listen();
+        watch.interrupt = Some(interrupt);
+        engine::run(&mut live, goal, decide, &mut watch).await
+    };
+    let code = finish(&mut live, &mut watch, ended, goal.to, &journal).await?;
+    watch.recap(cluster, checked, args.output)?;
+    Ok(code)
+}
+
+/// Says how it ended, and writes it down.
+async fn finish(
+    live: &mut Live,
+    watch: &mut Watch,
+    ended: Result<End, Trouble>,
+    to: Version,
+    journal: &std::path::Path,
+) -> anyhow::Result<u8> {
+    let seen = watch.seen();
+    let reasons = watch.reasons(&ended, &live.why_failed());
+    let done = matches!(ended, Ok(End::Outcome(Outcome::Done)));
+    let at = now();
+    // The record is for others; the run is over either way.
+    let written = live
+        .record()
+        .change(|record| {
+            record.seen = seen;
+            record.reasons = reasons.clone();
+            record.done = done.then_some(at);
+        })
+        .await;
+    if let Err(trouble) = written {
+        note(&format!("the record of the run could not be written: {trouble}"));
+    }
+    match ended {
+        Ok(End::Outcome(Outcome::Done)) => {
+            live.clear().await?;
+            note(&format!("done: the cluster is at {to}; journal: {}", journal.display()));
+            Ok(OK)
+        }
+        Ok(End::Outcome(Outcome::Stopped(_))) => {
+            note(&format!("stopped: {}", reasons.join("; ")));
+            note("put it right and give the same command again: it goes on from here");
+            Ok(NO)
+        }
+        Ok(End::Interrupted) => {
+            note(&format!("interrupted: {}", reasons.join("; ")));
+            note("the same command goes on from here");
+            live.let_go().await;
+            Ok(NO)
+        }
+        Err(trouble) => {
+            note(&format!("stopped: {trouble}"));
+            live.let_go().await;
+            Ok(NO)
+        }
+    }
+}
+
+/// Who asks: `user@host:process:boot`.
+fn identity() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
+    format!("{user}@{}:{}:{}", host(), std::process::id(), boot())
+}
+
+fn host() -> String {
+    let read =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    read.map_or("unknown".to_owned(), |name| name.trim().to_owned())
+}
+
+fn boot() -> String {
+    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    read.map_or(String::new(), |id| id.trim().split('-').next().unwrap_or_default().to_owned())
+}
+
+/// A holder of this very machine whose process is no more.
+fn is_mine(identity: &str) -> bool {
+    let mut parts = identity.rsplitn(3, ':');
+    let (Some(its_boot), Some(process), Some(place)) = (parts.next(), parts.next(), parts.next()) else { return false };
+    let here = place.rsplit_once('@').is_some_and(|(_, its_host)| its_host == host());
+    let alive = std::path::Path::new("/proc").join(process).exists();
+    here && (its_boot != boot() || !alive)
+}
+
+fn when(time: crate::cluster::Time) -> String {
+    jiff::Timestamp::from_millisecond(time.0).map_or(String::new(), |time| format!("{time:.0}"))
+}
+
+/// Where runs are kept on this machine.
+fn state_folder() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".local/state");
+    std::env::var_os("XDG_STATE_HOME").map_or_else(home, PathBuf::from).join("cmsim")
+}

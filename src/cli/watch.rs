@@ -1,0 +1,253 @@
+//! What a run shows and writes down while it goes on.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use crate::check::Checked;
+use crate::cluster::{Cluster, NodeOutcome, RunRecord, Time};
+use crate::engine::{End, Listener, Trouble};
+use crate::trace::{self, Event, Header, Line};
+use crate::upgrade::{Action, Decision, Describe, Outcome};
+
+use super::output::{self, Format, note};
+
+/// Ctrl-C and TERM: the first ends the run after the action in hand, the second at once.
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Listens from now on.
+    pub fn listen() -> Interrupt {
+        let asked = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&asked);
+        tokio::spawn(async move {
+            let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+                return;
+            };
+            loop {
+                tokio::select! {
+                    _ = tokio::signal::ctrl_c() => {}
+                    _ = term.recv() => {}
+                }
+                if flag.swap(true, Ordering::SeqCst) {
+                    std::process::exit(130);
+                }
+                note("interrupted: the action in hand is finished first; once more to end at once");
+            }
+        });
+        Interrupt(asked)
+    }
+
+    fn is_asked(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// The listener of a run.
+pub struct Watch {
+    /// Ends the run between two actions.
+    pub interrupt: Option<Interrupt>,
+    journal: File,
+    start: Time,
+    format: Format,
+    bar: ProgressBar,
+    last: Option<Cluster>,
+    said: Vec<String>,
+    predicted: BTreeMap<String, u32>,
+    seen: BTreeMap<String, u32>,
+    /// Stop when a workload falls under its prediction.
+    pauses: bool,
+    why: Vec<String>,
+}
+
+impl Watch {
+    /// A listener that appends to a journal.
+    pub fn new(
+        record: &RunRecord,
+        journal: &Path,
+        start: Time,
+        format: Format,
+        pauses: bool,
+    ) -> std::io::Result<Watch> {
+        if let Some(folder) = journal.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut file = OpenOptions::new().create(true).append(true).open(journal)?;
+        if file.metadata()?.len() == 0 {
+            writeln!(file, "{}", Header::new(start, None).to_json())?;
+        }
+        Ok(Watch {
+            interrupt: None,
+            journal: file,
+            start,
+            format,
+            bar: output::spinner("starting"),
+            last: None,
+            said: Vec::new(),
+            predicted: record.predicted.clone(),
+            seen: record.seen.clone(),
+            pauses,
+            why: Vec::new(),
+        })
+    }
+
+    /// Lowest number of ready pods seen, by workload.
+    pub fn seen(&self) -> BTreeMap<String, u32> {
+        self.seen.clone()
+    }
+
+    fn write(&mut self, line: &Line) {
+        // A full disk of the operator must not stop a run in the middle of a node.
+        let _ = writeln!(self.journal, "{}", line.to_json());
+        if self.format == Format::Json {
+            let _ = output::line(&line.to_json());
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        if self.format == Format::Text {
+            self.bar.suspend(|| note(text));
+        }
+    }
+
+    /// Looks for workloads that are worse off than the forecast said.
+    fn count(&mut self, cluster: &Cluster) {
+        for (id, workload) in cluster.workloads() {
+            if workload.owner.is_some() || cluster.top(id) != id {
+                continue;
+            }
+            let (key, ready) = (workload.key.to_string(), cluster.ready_pods(id));
+            let Some(&lowest) = self.predicted.get(&key) else { continue };
+            let seen = self.seen.entry(key.clone()).or_insert(ready);
+            let before = *seen;
+            *seen = before.min(ready);
+            if ready < lowest && ready < before && self.pauses {
+                self.why.push(format!(
+                    "{key} has {ready} ready pods, the forecast said at least {lowest} (--no-pause goes on)"
+                ));
+            }
+        }
+    }
+
+    /// Why a run ended, in words.
+    pub fn reasons(&self, ended: &Result<End, Trouble>, failed: &[String]) -> Vec<String> {
+        let mut reasons = self.why.clone();
+        match ended {
+            Ok(End::Outcome(Outcome::Stopped(why))) => {
+                if let Some(cluster) = &self.last {
+                    reasons.extend(why.iter().map(|reason| reason.describe(cluster)));
+                }
+                reasons.extend_from_slice(failed);
+            }
+            Ok(End::Interrupted) if reasons.is_empty() => reasons.push("on request".to_owned()),
+            Ok(End::Interrupted | End::Outcome(Outcome::Done)) => {}
+            Err(trouble) => reasons.push(trouble.to_string()),
+        }
+        reasons
+    }
+
+    /// How it ended for each node and workload.
+    pub fn recap(&mut self, before: &Cluster, checked: &Checked, format: Format) -> anyhow::Result<()> {
+        self.bar.finish_and_clear();
+        let now = self.last.as_ref().unwrap_or(before);
+        let planned = |name| checked.forecast.nodes.iter().any(|node| node.name == name && node.order > 0);
+        let mut nodes: Vec<(String, &str, String)> = Vec::new();
+        for (_, node) in now.nodes().filter(|(_, node)| !node.gone) {
+            let was = before.find_node(node.name()).and_then(|id| before.node(id).kubelet);
+            let state = match node.marks.outcome {
+                Some((NodeOutcome::Done, _)) => "changed",
+                Some((NodeOutcome::Blocked, _)) => "failed",
+                None if node.marks.started.is_some() => "unfinished",
+                None if planned(node.name()) => "not reached",
+                None => "ok",
+            };
+            let version =
+                |version: Option<crate::cluster::Version>| version.map_or("?".to_owned(), |one| one.to_string());
+            nodes.push((node.name().to_string(), state, format!("{} -> {}", version(was), version(node.kubelet))));
+        }
+        let workloads = self.seen.iter().map(|(key, seen)| (key, seen, self.predicted.get(key).copied().unwrap_or(0)));
+        match format {
+            Format::Json => output::line(&serde_json::to_string(&json!({
+                "apiVersion": "cmsim.dev/v1", "kind": "ApplyResult",
+                "nodes": nodes.iter().map(|(name, state, versions)| json!({"name": name, "state": state, "versions": versions})).collect::<Vec<_>>(),
+                "workloads": workloads.map(|(key, seen, predicted)| json!({"object": key, "lowestSeen": seen, "lowestPredicted": predicted})).collect::<Vec<_>>(),
+                "reasons": self.why,
+            }))?),
+            Format::Text => {
+                let rows =
+                    nodes.into_iter().map(|(name, state, versions)| vec![name, state.to_owned(), versions]).collect();
+                let mut text = crate::report::text::table(&["NODE", "STATE", "KUBELET"], rows, output::width());
+                let rows = workloads
+                    .map(|(key, seen, predicted)| vec![key.clone(), seen.to_string(), predicted.to_string()])
+                    .collect();
+                text.push('\n');
+                text.push_str(&crate::report::text::table(
+                    &["WORKLOAD", "LOWEST READY SEEN", "PREDICTED"],
+                    rows,
+                    output::width(),
+                ));
+                output::text(&text)
+            }
+        }
+    }
+}
+
+impl Listener for Watch {
+    fn decided(&mut self, cluster: &Cluster, decision: &Decision, now: Time) -> bool {
+        let lines = match &self.last {
+            Some(last) => trace::between(last, cluster, self.start, now),
+            None => Vec::new(),
+        };
+        for line in lines {
+            self.write(&line);
+        }
+        self.count(cluster);
+        let waits: Vec<String> = decision.waiting.iter().map(|waiting| waiting.reason.describe(cluster)).collect();
+        if waits != self.said {
+            for wait in waits.iter().filter(|wait| !self.said.contains(wait)).cloned().collect::<Vec<_>>() {
+                self.say(&format!("{} waiting: {wait}", clock(now)));
+            }
+            self.said = waits;
+            self.bar.set_message(self.said.first().cloned().unwrap_or_default());
+        }
+        self.last = Some(cluster.clone());
+        self.why.is_empty() && !self.interrupt.as_ref().is_some_and(Interrupt::is_asked)
+    }
+
+    fn acting(&mut self, _: &Cluster, _: Action, _: Time) -> bool {
+        !self.interrupt.as_ref().is_some_and(Interrupt::is_asked)
+    }
+
+    fn acted(&mut self, cluster: &Cluster, action: Action, now: Time) {
+        let line = Line::new(&trace::Record { at: now, event: Event::Acted(action) }, self.start, cluster);
+        self.write(&line);
+        let object =
+            line.pod.map(|pod| format!(" {pod}")).or(line.node.map(|node| format!(" {node}"))).unwrap_or_default();
+        let version = line.version.map_or(String::new(), |version| format!(" {version}"));
+        self.say(&format!("{} {}{object}{version}", clock(now), line.what));
+    }
+
+    fn trouble(&mut self, trouble: &Trouble, now: Time) {
+        let text = format!("{} waiting: {trouble}", clock(now));
+        if self.said.last() != Some(&text[9..].to_owned()) {
+            self.say(&text);
+            self.said = vec![text[9..].to_owned()];
+        }
+    }
+}
+
+/// Time of day, for people.
+fn clock(now: Time) -> String {
+    let time = jiff::Timestamp::from_millisecond(now.0).unwrap_or_default();
+    jiff::tz::TimeZone::try_system()
+        .unwrap_or(jiff::tz::TimeZone::UTC)
+        .to_datetime(time)
+        .strftime("%H:%M:%S")
+        .to_string()
+}

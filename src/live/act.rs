@@ -1,0 +1,540 @@
+//! A real cluster as the engine's [`Port`]: observation, and each action as a request with its precondition.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::BoxFuture;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use serde_json::{Value, json};
+
+use super::client::Connection;
+use super::kinds::KINDS;
+use super::lock::Lease;
+use super::record::Record;
+use super::routing::Routing;
+use super::store::Store;
+use crate::cluster::{
+    Backup, Cluster, HostJob, Millis, NODE_RECORD, Name, Node, NodeId, NodeRecord, PodId, Refusal, Time, Version,
+};
+use crate::engine::{Port, Trouble};
+use crate::upgrade::Action;
+
+/// How old what is known of a host's job may be.
+const JOB_AGE: Millis = Millis::secs(2);
+
+/// How a supervised job on a host stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum JobState {
+    /// Never started.
+    Absent,
+    /// Started, not ended.
+    Running,
+    /// Ended well.
+    Succeeded,
+    /// Ended with an error: the step, and the end of its log.
+    Failed(String),
+}
+
+/// A job on the host of a node.
+#[derive(Clone, Debug)]
+pub struct HostTask {
+    /// Name of the job: the same name is the same job, which is started once.
+    pub id: String,
+    /// Name of the node.
+    pub node: Name,
+    /// InternalIP of the node, empty when unknown.
+    pub address: Name,
+    /// What is to be done.
+    pub what: Task,
+}
+
+/// What is to be done on a host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Task {
+    /// Upgrade to this version.
+    Upgrade {
+        /// The target.
+        to: Version,
+        /// What the node runs.
+        from: Option<Version>,
+        /// Its part in the cluster.
+        role: Role,
+    },
+    /// Take a backup and verify it.
+    BackUp,
+}
+
+/// Part of a node in the cluster, as far as its upgrade is concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// The control-plane node that takes the control plane to the version.
+    FirstControlPlane,
+    /// A further one.
+    ControlPlane,
+    /// Any other.
+    Worker,
+}
+
+/// Means to work on hosts.
+pub trait HostWork: Send {
+    /// Makes sure that a job has been started.
+    fn ensure<'a>(&'a mut self, task: &'a HostTask) -> BoxFuture<'a, Result<(), Trouble>>;
+    /// How it stands.
+    fn state<'a>(&'a mut self, task: &'a HostTask) -> BoxFuture<'a, Result<JobState, Trouble>>;
+}
+
+/// A live cluster.
+pub struct Live {
+    connection: Connection,
+    store: Store,
+    lock: Lease,
+    record: Record,
+    hosts: Box<dyn HostWork>,
+    routing: Routing,
+    /// uid of each pod at the last look: an action is about that very pod.
+    uids: BTreeMap<(Name, Name), Name>,
+    /// Last refusals that still stand, by uid.
+    refusals: BTreeMap<Name, Refusal>,
+    /// What was last heard of each job, and when.
+    jobs: BTreeMap<String, (JobState, Time)>,
+}
+
+impl Live {
+    /// Begins to watch a cluster.
+    pub fn new(
+        connection: Connection,
+        lock: Lease,
+        record: Record,
+        hosts: Box<dyn HostWork>,
+        routing: Routing,
+    ) -> Live {
+        let store = Store::start(&connection);
+        let (uids, refusals, jobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Live { connection, store, lock, record, hosts, routing, uids, refusals, jobs }
+    }
+
+    /// Waits until everything has been read.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, if it takes more than a minute.
+    pub async fn wait_until_known(&mut self) -> Result<(), Trouble> {
+        let end = self.now() + Millis::secs(60);
+        loop {
+            match self.observe().await {
+                Ok(_) => return Ok(()),
+                Err(Trouble::Unreachable(_)) if self.now() < end => self.changed(end).await,
+                Err(trouble) => return Err(trouble),
+            }
+        }
+    }
+
+    /// Gives the lock back if it is held: the run ends here without an end of its own.
+    pub async fn let_go(&mut self) {
+        // If it cannot be reached, the lock ends by itself.
+        let _ = self.lock.release().await;
+    }
+
+    /// What the run has written about itself.
+    pub fn record(&mut self) -> &mut Record {
+        &mut self.record
+    }
+
+    /// The operator gives the command again: what made the run stop is looked at anew ([`Cluster::begin_again`]).
+    ///
+    /// # Errors
+    ///
+    /// As of any other action.
+    pub async fn begin_again(&mut self) -> Result<(), Trouble> {
+        let before = self.observe().await?;
+        let mut after = before.clone();
+        after.begin_again();
+        for (id, node) in before.nodes() {
+            let name = node.name();
+            let failed = node.job == HostJob::Failed;
+            if after.node(id).marks != node.marks {
+                self.edit(name, None, |record| *record = NodeRecord::default()).await?;
+            } else if failed && node.marks.outcome.is_none() {
+                self.edit(name, None, |record| record.attempt += 1).await?;
+            }
+        }
+        let failed = before.run.backup == Backup::Failed;
+        self.record
+            .change(|record| {
+                record.stopped = false;
+                record.reasons.clear();
+                if failed {
+                    record.backup_begun = None;
+                    record.backup_attempt += 1;
+                }
+            })
+            .await
+    }
+
+    /// Removes what the run has written on the nodes: it is over.
+    ///
+    /// # Errors
+    ///
+    /// As of any other action.
+    pub async fn clear(&mut self) -> Result<(), Trouble> {
+        let cluster = self.observe().await?;
+        for (_, node) in cluster.nodes() {
+            if self.known(node.name()).is_some() {
+                self.edit(node.name(), None, |record| *record = NodeRecord::default()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn nodes(&self) -> Api<DynamicObject> {
+        Api::all_with(self.connection.client.clone(), &KINDS[0].resource())
+    }
+
+    /// The record that stands on a node.
+    fn known(&self, node: Name) -> Option<NodeRecord> {
+        let annotations = self.store.field("Node", "", &node, "/metadata/annotations")?;
+        serde_json::from_str(annotations.get(NODE_RECORD)?.as_str()?).ok()
+    }
+
+    /// Changes the record on a node and, in the same write, whether it is schedulable.
+    async fn edit(
+        &mut self,
+        node: Name,
+        unschedulable: Option<bool>,
+        change: impl FnOnce(&mut NodeRecord),
+    ) -> Result<(), Trouble> {
+        let mut record = self.known(node).unwrap_or_default();
+        change(&mut record);
+        let text = if record == NodeRecord::default() { Value::Null } else { json!(record.to_json()) };
+        let version = self.store.field("Node", "", &node, "/metadata/resourceVersion");
+        let mut patch = json!({"metadata": {"resourceVersion": version, "annotations": {NODE_RECORD: text}}});
+        if let Some(unschedulable) = unschedulable {
+            patch["spec"] = json!({"unschedulable": unschedulable});
+        }
+        let what = || format!("patching node {node}");
+        match self.nodes().patch(&node, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(object) => {
+                self.store.put("Node", ("", &node), Some(&object));
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                let object = self.nodes().get_opt(&node).await.map_err(|error| trouble(&error, &what()))?;
+                self.store.put("Node", ("", &node), object.as_ref());
+                Err(Trouble::Stale(format!("{}: {}", what(), status.message)))
+            }
+            Err(error) => Err(trouble(&error, &what())),
+        }
+    }
+
+    async fn begin(&mut self, node: &Node) -> Result<(), Trouble> {
+        let now = self.now();
+        let (was_cordoned, was_unrouted) = (node.unschedulable, !self.routing.is_routed(node.name()).await?);
+        self.edit(node.name(), None, |record| {
+            *record = NodeRecord {
+                started: Some(now),
+                was_cordoned,
+                was_unrouted,
+                unrouted: was_unrouted,
+                ..NodeRecord::default()
+            };
+        })
+        .await
+    }
+
+    async fn evict(&mut self, cluster: &Cluster, pod: PodId, grace: Option<u32>) -> Result<(), Trouble> {
+        let key = cluster.pod_key(pod);
+        let (namespace, name) = (key.namespace, key.name);
+        let Some(uid) = self.uids.get(&(namespace, name)).copied() else { return Ok(()) };
+        let mut options = json!({"preconditions": {"uid": uid}});
+        if let Some(seconds) = grace {
+            options["gracePeriodSeconds"] = json!(seconds);
+        }
+        let body = json!({
+            "apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace}, "deleteOptions": options,
+        });
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/eviction");
+        let answer = super::client::post(&self.connection, &path, &body)
+            .await
+            .map_err(|error| Trouble::Unreachable(format!("evicting {namespace}/{name}: {error}")))?;
+        match answer.code {
+            200 | 201 | 404 => {
+                self.refusals.remove(&uid);
+            }
+            // Another pod of that name, or the budget changed under the eviction's feet: look again.
+            409 => return Err(Trouble::Stale(format!("evicting {namespace}/{name}: {}", answer.message))),
+            429 | 500 => {
+                let count = self.refusals.get(&uid).map_or(0, |refusal| refusal.count) + 1;
+                let refusal = Refusal {
+                    at: self.now(),
+                    code: answer.code,
+                    retry_after_seconds: answer.retry_after_seconds,
+                    message: Name::new(&answer.message),
+                    count,
+                };
+                self.refusals.insert(uid, refusal);
+            }
+            code @ (502..=504) => {
+                return Err(Trouble::Unreachable(format!("evicting {namespace}/{name}: {code} {}", answer.message)));
+            }
+            code => return Err(Trouble::Refused(format!("evicting {namespace}/{name}: {code} {}", answer.message))),
+        }
+        self.look_at_pod(namespace, name).await
+    }
+
+    async fn delete(&mut self, cluster: &Cluster, pod: PodId, grace: Option<u32>) -> Result<(), Trouble> {
+        let key = cluster.pod_key(pod);
+        let (namespace, name) = (key.namespace, key.name);
+        let Some(uid) = self.uids.get(&(namespace, name)) else { return Ok(()) };
+        let options = DeleteParams {
+            grace_period_seconds: grace,
+            preconditions: Some(Preconditions { uid: Some(uid.to_string()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        match self.pods(namespace).delete(&name, &options).await {
+            Ok(_) => self.look_at_pod(namespace, name).await,
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                self.look_at_pod(namespace, name).await
+            }
+            Err(error) => Err(trouble(&error, &format!("deleting pod {namespace}/{name}"))),
+        }
+    }
+
+    fn pods(&self, namespace: Name) -> Api<DynamicObject> {
+        Api::namespaced_with(self.connection.client.clone(), &namespace, &KINDS[2].resource())
+    }
+
+    /// The pod as it is now, before the watch tells it.
+    async fn look_at_pod(&mut self, namespace: Name, name: Name) -> Result<(), Trouble> {
+        let what = || format!("getting pod {namespace}/{name}");
+        let pod = self.pods(namespace).get_opt(&name).await.map_err(|error| trouble(&error, &what()))?;
+        self.store.put("Pod", (&namespace, &name), pod.as_ref());
+        Ok(())
+    }
+
+    /// The control plane goes for its next minor version. The nodes are first: should the engine die on the way, it is decided
+    /// once more.
+    async fn next_hop(&mut self, cluster: &Cluster, version: Version) -> Result<(), Trouble> {
+        for (_, node) in cluster.nodes() {
+            if node.marks.outcome.is_some_and(|(outcome, _)| outcome == crate::cluster::NodeOutcome::Done) {
+                self.edit(node.name(), None, |record| *record = NodeRecord::default()).await?;
+            }
+        }
+        self.record.change(|record| record.hop = Some(version)).await
+    }
+
+    async fn upgrade(&mut self, cluster: &Cluster, id: NodeId, to: Version) -> Result<(), Trouble> {
+        let (now, node) = (self.now(), cluster.node(id));
+        // Recorded first: from now on the node is not simply put back.
+        self.edit(node.name(), None, |record| {
+            record.host_touched = record.host_touched.or(Some(now));
+            record.host_target = Some(to);
+            record.role.get_or_insert_with(|| role(cluster, id, to).as_str().to_owned());
+        })
+        .await?;
+        let Some(task) = self.upgrade_task(cluster, id) else { return Ok(()) };
+        self.jobs.remove(&task.id);
+        self.hosts.ensure(&task).await
+    }
+
+    /// The job of a node's upgrade, if the host was touched.
+    fn upgrade_task(&self, cluster: &Cluster, id: NodeId) -> Option<HostTask> {
+        let node = cluster.node(id);
+        let record = self.known(node.name())?;
+        let to = record.host_target?;
+        let role = match record.role.as_deref() {
+            Some("firstControlPlane") => Role::FirstControlPlane,
+            Some("controlPlane") => Role::ControlPlane,
+            Some(_) | None => Role::Worker,
+        };
+        let what = Task::Upgrade { to, from: node.kubelet, role };
+        let id = format!("{}-{}-{to}-{}", self.record.get().id, node.name(), record.attempt);
+        Some(HostTask { id, node: node.name(), address: node.info.address, what })
+    }
+
+    /// The job of the backup: on the first control-plane node.
+    fn backup_task(&self, cluster: &Cluster) -> Option<HostTask> {
+        let first = cluster.nodes().filter(|(_, node)| node.is_control_plane() && !node.gone);
+        let (_, node) = first.min_by_key(|(_, node)| node.name())?;
+        let record = self.record.get();
+        let id = format!("{}-backup-{}", record.id, record.backup_attempt);
+        Some(HostTask { id, node: node.name(), address: node.info.address, what: Task::BackUp })
+    }
+
+    /// How a job stands: what ended stays ended, and what is on its way is asked again after a while. A host that does not answer
+    /// is busy.
+    async fn job(&mut self, task: &HostTask) -> JobState {
+        let now = self.now();
+        if let Some((state, at)) = self.jobs.get(&task.id) {
+            let ended = matches!(state, JobState::Succeeded | JobState::Failed(_));
+            if ended || now - *at < JOB_AGE {
+                return state.clone();
+            }
+        }
+        let state = self.hosts.state(task).await.unwrap_or(JobState::Running);
+        self.jobs.insert(task.id.clone(), (state.clone(), now));
+        state
+    }
+
+    async fn observe_hosts(&mut self, cluster: &mut Cluster) {
+        for id in cluster.nodes_under_maintenance().to_vec() {
+            let Some(since) = cluster.node(id).marks.host_touched else { continue };
+            let Some(task) = self.upgrade_task(cluster, id) else { continue };
+            let job = match self.job(&task).await {
+                JobState::Absent => HostJob::Absent,
+                JobState::Running => HostJob::Running { since },
+                JobState::Succeeded => HostJob::Succeeded,
+                JobState::Failed(_) => HostJob::Failed,
+            };
+            cluster.update_node(id, |node| node.job = job);
+        }
+    }
+
+    async fn observe_backup(&mut self, cluster: &mut Cluster) -> Result<(), Trouble> {
+        let record = self.record.get();
+        cluster.run.backup = match (record.backup_verified, record.backup_begun) {
+            (Some(_), _) => Backup::Verified,
+            (None, None) => Backup::Absent,
+            (None, Some(since)) => {
+                let state = match self.backup_task(cluster) {
+                    Some(task) => self.job(&task).await,
+                    None => JobState::Failed("no control-plane node".to_owned()),
+                };
+                match state {
+                    JobState::Absent => Backup::Absent,
+                    JobState::Running => Backup::Running { since },
+                    JobState::Failed(_) => Backup::Failed,
+                    JobState::Succeeded => {
+                        let now = self.now();
+                        self.record.change(|record| record.backup_verified = Some(now)).await?;
+                        Backup::Verified
+                    }
+                }
+            }
+        };
+        Ok(())
+    }
+
+    /// Why the last job of a node, or the backup's, failed.
+    pub fn why_failed(&self) -> Vec<String> {
+        let failed = self.jobs.iter().filter_map(|(id, (state, _))| match state {
+            JobState::Failed(why) => Some(format!("{id}: {why}")),
+            JobState::Absent | JobState::Running | JobState::Succeeded => None,
+        });
+        failed.collect()
+    }
+}
+
+impl Port for Live {
+    fn now(&self) -> Time {
+        Time(jiff::Timestamp::now().as_millisecond())
+    }
+
+    async fn observe(&mut self) -> Result<Cluster, Trouble> {
+        let now = self.now();
+        let (mut cluster, uids) = self.store.cluster(&self.connection, now).map_err(Trouble::Unreachable)?;
+        let standing: Vec<(PodId, Refusal)> = cluster
+            .pods()
+            .filter_map(|(id, _)| {
+                let key = cluster.pod_key(id);
+                Some((id, *self.refusals.get(uids.get(&(key.namespace, key.name))?)?))
+            })
+            .collect();
+        let there: BTreeSet<Name> = uids.values().copied().collect();
+        self.refusals.retain(|uid, _| there.contains(uid));
+        self.uids = uids;
+        cluster.run.refusals = standing;
+        cluster.run.lock = self.lock.state();
+        let record = self.record.get();
+        (cluster.run.hop, cluster.run.stopped) = (record.hop, record.stopped);
+        self.observe_backup(&mut cluster).await?;
+        self.observe_hosts(&mut cluster).await;
+        Ok(cluster)
+    }
+
+    async fn carry_out(&mut self, cluster: &Cluster, action: Action) -> Result<(), Trouble> {
+        if !matches!(action, Action::TakeLock) {
+            self.lock.check()?;
+        }
+        let now = self.now();
+        let name = |node: NodeId| cluster.node(node).name();
+        match action {
+            Action::TakeLock => self.lock.take().await,
+            Action::ReleaseLock => self.lock.release().await,
+            Action::BackUp => {
+                self.record.change(|record| record.backup_begun = record.backup_begun.or(Some(now))).await?;
+                match self.backup_task(cluster) {
+                    Some(task) => self.hosts.ensure(&task).await,
+                    None => Err(Trouble::Refused("no control-plane node to take a backup of".to_owned())),
+                }
+            }
+            Action::Begin(node) => self.begin(cluster.node(node)).await,
+            Action::StopRouting(node) => {
+                self.routing.stop(name(node)).await?;
+                self.edit(name(node), None, |record| record.unrouted = true).await
+            }
+            Action::ResumeRouting(node) => {
+                self.routing.resume(name(node)).await?;
+                self.edit(name(node), None, |record| record.unrouted = false).await
+            }
+            Action::Cordon(node) => self.edit(name(node), Some(true), |_| ()).await,
+            Action::Uncordon(node) => {
+                self.edit(name(node), Some(false), |record| record.uncordoned = record.uncordoned.or(Some(now))).await
+            }
+            Action::BeginDrain(node) => {
+                let mut standing = cluster.clone();
+                standing.record_standing(node);
+                let standing = NodeRecord::standing_on(&standing, node);
+                self.edit(name(node), None, |record| {
+                    (record.drain_started, record.standing) = (Some(now), standing);
+                })
+                .await
+            }
+            Action::ForceOn(node) => self.edit(name(node), None, |record| record.forced = Some(now)).await,
+            Action::Evict { pod, grace_seconds } => self.evict(cluster, pod, grace_seconds).await,
+            Action::Delete { pod, grace_seconds } => self.delete(cluster, pod, grace_seconds).await,
+            Action::UpgradeHost { node, to } => self.upgrade(cluster, node, to).await,
+            Action::End { node, outcome } => {
+                self.edit(name(node), None, |record| {
+                    (record.outcome, record.ended) = (Some(outcome), Some(now));
+                    record.standing.clear();
+                })
+                .await
+            }
+            Action::NextHop(version) => self.next_hop(cluster, version).await,
+            Action::Halt => self.record.change(|record| record.stopped = true).await,
+        }
+    }
+
+    async fn changed(&mut self, until: Time) {
+        let span = std::time::Duration::from_millis(u64::try_from((until - self.now()).0).unwrap_or(0));
+        // Changes come in bundles: one look for all of them.
+        let pause = std::time::Duration::from_millis(100);
+        let change = async {
+            self.store.changed().await;
+            tokio::time::sleep(pause).await;
+        };
+        let _ = tokio::time::timeout(span.max(pause), change).await;
+    }
+}
+
+/// Part of a node in its upgrade: the first of the control plane takes it to the version.
+fn role(cluster: &Cluster, id: NodeId, to: Version) -> Role {
+    if !cluster.node(id).is_control_plane() {
+        return Role::Worker;
+    }
+    let ahead =
+        |(other, node): (NodeId, &Node)| other != id && node.is_control_plane() && node.control_plane == Some(to);
+    if cluster.nodes().any(ahead) { Role::ControlPlane } else { Role::FirstControlPlane }
+}
+
+/// What an error of the API server means for the engine.
+pub(super) fn trouble(error: &kube::Error, what: &str) -> Trouble {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 429 | 500..=599) => {
+            Trouble::Unreachable(format!("{what}: {}", status.message))
+        }
+        kube::Error::Api(status) if status.code == 409 => Trouble::Stale(format!("{what}: {}", status.message)),
+        kube::Error::Api(status) => Trouble::Refused(format!("{what}: {}", status.message)),
+        other => Trouble::Unreachable(format!("{what}: {}", super::store::reason(other))),
+    }
+}

@@ -1,0 +1,101 @@
+//! Hosts that a command of the operator's own machine upgrades: a cloud's tool, a playbook. The command is a supervised job: it
+//! is started once, goes on without this process, and its log and exit code stay on disk.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::act::{HostTask, HostWork, JobState, Role, Task};
+use crate::engine::Trouble;
+
+/// Commands for the work on hosts. In their environment: `NODE`, `ADDRESS`, `JOB`, and for an upgrade `VERSION`, `FROM`, `ROLE`
+/// (`firstControlPlane`, `controlPlane`, `worker`).
+#[derive(Clone, Debug)]
+pub struct Commands {
+    /// Upgrades a host.
+    pub upgrade: Option<String>,
+    /// Takes a backup and verifies it.
+    pub back_up: Option<String>,
+    /// Where jobs are kept.
+    pub folder: PathBuf,
+}
+
+/// How much of a log is shown.
+const TAIL: usize = 2000;
+
+impl Commands {
+    fn start(&self, task: &HostTask) -> std::io::Result<()> {
+        let folder = self.folder.join(&task.id);
+        std::fs::create_dir_all(&self.folder)?;
+        // Making the folder is the start: it succeeds once.
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+            made => made?,
+        }
+        let text = match task.what {
+            Task::Upgrade { .. } => &self.upgrade,
+            Task::BackUp => &self.back_up,
+        };
+        let log = std::fs::File::create(folder.join("log"))?;
+        let mut command = std::process::Command::new("setsid");
+        command
+            .args([
+                "sh",
+                "-c",
+                r#"sh -c "$COMMAND"; echo $? > "$FOLDER/exit.new"; mv "$FOLDER/exit.new" "$FOLDER/exit""#,
+            ])
+            .env("COMMAND", text.as_deref().unwrap_or("echo no command was given; exit 1"))
+            .env("FOLDER", &folder)
+            .env("NODE", task.node.as_str())
+            .env("ADDRESS", task.address.as_str())
+            .env("JOB", &task.id)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        if let Task::Upgrade { to, from, role } = task.what {
+            command.env("VERSION", to.to_string()).env("ROLE", role.as_str());
+            command.env("FROM", from.map_or(String::new(), |from| from.to_string()));
+        }
+        command.spawn().map(drop)
+    }
+
+    fn look(&self, task: &HostTask) -> JobState {
+        let folder = self.folder.join(&task.id);
+        if !folder.is_dir() {
+            return JobState::Absent;
+        }
+        match std::fs::read_to_string(folder.join("exit")).map(|text| text.trim().to_owned()) {
+            Err(_) => JobState::Running,
+            Ok(code) if code == "0" => JobState::Succeeded,
+            Ok(code) => {
+                let log = std::fs::read(folder.join("log")).unwrap_or_default();
+                let tail = String::from_utf8_lossy(&log[log.len().saturating_sub(TAIL)..]).trim().to_owned();
+                JobState::Failed(format!("exit code {code}, log {}: {tail}", folder.join("log").display()))
+            }
+        }
+    }
+}
+
+impl HostWork for Commands {
+    fn ensure<'a>(&'a mut self, task: &'a HostTask) -> BoxFuture<'a, Result<(), Trouble>> {
+        async move { self.start(task).map_err(|error| Trouble::Refused(format!("starting job {}: {error}", task.id))) }
+            .boxed()
+    }
+
+    fn state<'a>(&'a mut self, task: &'a HostTask) -> BoxFuture<'a, Result<JobState, Trouble>> {
+        async move { Ok(self.look(task)) }.boxed()
+    }
+}
+
+impl Role {
+    /// The word for it in records and recipes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::FirstControlPlane => "firstControlPlane",
+            Role::ControlPlane => "controlPlane",
+            Role::Worker => "worker",
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What is known of a live cluster: read once, or kept up to date by a watch of each kind.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context as _;
+use futures::StreamExt;
+use kube::api::{Api, DynamicObject, ListParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::client::Connection;
+use super::kinds::{KINDS, Kind};
+use crate::cluster::{Cluster, Name, Time};
+use crate::import;
+
+/// How many objects an answer of the API server holds.
+const PAGE: u32 = 500;
+
+/// Reads everything once; `read` is told the kind and how many there are.
+///
+/// # Errors
+///
+/// What the API server refuses, or what it answers and is no sound object.
+pub async fn read(connection: &Connection, now: Time, mut read: impl FnMut(&str, usize)) -> anyhow::Result<Cluster> {
+    let mut objects = Vec::new();
+    let mut kinds = Vec::new();
+    for kind in &KINDS {
+        let api: Api<DynamicObject> = Api::all_with(connection.client.clone(), &kind.resource());
+        let mut page = ListParams::default().limit(PAGE);
+        let mut found = 0;
+        loop {
+            let list = match api.list(&page).await {
+                Ok(list) => list,
+                Err(kube::Error::Api(status)) if kind.optional && matches!(status.code, 403 | 404) => break,
+                Err(error) => return Err(error).with_context(|| format!("listing {}", kind.plural)),
+            };
+            found += list.items.len();
+            objects.extend(list.items.iter().map(|object| plain(kind, object)));
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => {
+                    kinds.push(kind.kind);
+                    break;
+                }
+            }
+        }
+        read(kind.plural, found);
+    }
+    Ok(import::from_live(&objects, &kinds, connection.version, now)?)
+}
+
+/// An object as import reads it.
+fn plain(kind: &Kind, object: &DynamicObject) -> Value {
+    let mut value = serde_json::to_value(object).unwrap_or_default();
+    if let Value::Object(map) = &mut value {
+        let version =
+            if kind.group.is_empty() { kind.version.to_owned() } else { format!("{}/{}", kind.group, kind.version) };
+        map.insert("apiVersion".to_owned(), version.into());
+        map.insert("kind".to_owned(), kind.kind.into());
+        if let Some(Value::Object(metadata)) = map.get_mut("metadata") {
+            metadata.remove("managedFields");
+        }
+    }
+    value
+}
+
+/// uid of each pod by namespace and name.
+pub(super) type Uids = BTreeMap<(Name, Name), Name>;
+
+/// Namespace and name.
+type Key = (String, String);
+
+/// The objects of one kind.
+#[derive(Default)]
+struct Shelf {
+    objects: BTreeMap<Key, Value>,
+    /// Those of a list that is coming in.
+    fresh: Option<BTreeMap<Key, Value>>,
+    complete: bool,
+    /// Why nothing is heard; `None`: all is well.
+    broken: Option<String>,
+}
+
+/// All that is known, kept up to date in the background until it is dropped.
+pub(super) struct Store {
+    shelves: Arc<Mutex<Vec<Shelf>>>,
+    changed: Arc<Notify>,
+    watches: Vec<AbortHandle>,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.watches.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Store {
+    /// Begins to watch every kind.
+    pub(super) fn start(connection: &Connection) -> Store {
+        let shelves: Arc<Mutex<Vec<Shelf>>> = Arc::new(Mutex::new(KINDS.iter().map(|_| Shelf::default()).collect()));
+        let changed = Arc::new(Notify::new());
+        let watches = KINDS.iter().enumerate().map(|(number, kind)| {
+            let api: Api<DynamicObject> = Api::all_with(connection.client.clone(), &kind.resource());
+            let (shelves, changed) = (Arc::clone(&shelves), Arc::clone(&changed));
+            let watch = async move {
+                let config = watcher::Config::default().page_size(PAGE).any_semantic();
+                let mut events = watcher(api, config).default_backoff().boxed();
+                while let Some(event) = events.next().await {
+                    take(&mut lock(&shelves)[number], kind, event);
+                    changed.notify_one();
+                }
+            };
+            tokio::spawn(watch).abort_handle()
+        });
+        let watches = watches.collect();
+        Store { shelves, changed, watches }
+    }
+
+    /// Waits for the next change.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The cluster with the uid of each pod by namespace and name, or why it is not known now.
+    pub(super) fn cluster(&self, connection: &Connection, now: Time) -> Result<(Cluster, Uids), String> {
+        let shelves = lock(&self.shelves);
+        for (shelf, kind) in shelves.iter().zip(&KINDS) {
+            if let Some(why) = &shelf.broken {
+                return Err(format!("watching {}: {why}", kind.plural));
+            }
+            if !shelf.complete {
+                return Err(format!("{} have not been read yet", kind.plural));
+            }
+        }
+        let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.kind).collect();
+        let objects = shelves.iter().flat_map(|shelf| shelf.objects.values());
+        let cluster =
+            import::from_live(objects, &kinds, connection.version, now).map_err(|errors| errors.to_string())?;
+        let pods = shelves.iter().zip(&KINDS).filter(|(_, kind)| kind.kind == "Pod");
+        let uids = pods.flat_map(|(shelf, _)| &shelf.objects).filter_map(|((namespace, name), pod)| {
+            let uid = pod.pointer("/metadata/uid")?.as_str()?;
+            Some(((Name::new(namespace), Name::new(name)), Name::new(uid)))
+        });
+        Ok((cluster, uids.collect()))
+    }
+
+    /// A field of an object.
+    pub(super) fn field(&self, kind: &str, namespace: &str, name: &str, pointer: &str) -> Option<Value> {
+        let number = KINDS.iter().position(|one| one.kind == kind)?;
+        let shelves = lock(&self.shelves);
+        shelves[number].objects.get(&(namespace.to_owned(), name.to_owned()))?.pointer(pointer).cloned()
+    }
+
+    /// Puts an answer of the API server in, so that what was written is seen before the watch tells it. `None`: it is gone.
+    pub(super) fn put(&self, kind: &str, key: (&str, &str), object: Option<&DynamicObject>) {
+        let Some(number) = KINDS.iter().position(|one| one.kind == kind) else { return };
+        let shelf = &mut lock(&self.shelves)[number];
+        let key = (key.0.to_owned(), key.1.to_owned());
+        match object {
+            Some(object) => insert(&mut shelf.objects, key, plain(&KINDS[number], object)),
+            None => {
+                shelf.objects.remove(&key);
+            }
+        }
+    }
+}
+
+fn lock(shelves: &Mutex<Vec<Shelf>>) -> MutexGuard<'_, Vec<Shelf>> {
+    shelves.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a watch tells.
+fn take(shelf: &mut Shelf, kind: &Kind, event: Result<watcher::Event<DynamicObject>, watcher::Error>) {
+    match event {
+        Err(error) if kind.optional => {
+            // Not served, or not allowed: the model can do without.
+            let _ = error;
+            shelf.complete = true;
+        }
+        Err(error) => shelf.broken = Some(reason(&error)),
+        Ok(event) => {
+            match event {
+                watcher::Event::Init => shelf.fresh = Some(BTreeMap::new()),
+                watcher::Event::InitApply(object) => {
+                    let key = key(&object);
+                    shelf.fresh.get_or_insert_default().insert(key, plain(kind, &object));
+                    return;
+                }
+                watcher::Event::InitDone => {
+                    shelf.objects = shelf.fresh.take().unwrap_or_default();
+                    shelf.complete = true;
+                }
+                watcher::Event::Apply(object) => insert(&mut shelf.objects, key(&object), plain(kind, &object)),
+                watcher::Event::Delete(object) => {
+                    let (key, uid) = (key(&object), object.metadata.uid);
+                    let known = shelf.objects.get(&key).and_then(|known| known.pointer("/metadata/uid")?.as_str());
+                    if known == uid.as_deref() {
+                        shelf.objects.remove(&key);
+                    }
+                }
+            }
+            if shelf.fresh.is_none() {
+                shelf.broken = None;
+            }
+        }
+    }
+}
+
+/// The text of an error and of all that it came from.
+pub(super) fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let more = next.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = next.source();
+    }
+    text
+}
+
+fn key(object: &DynamicObject) -> Key {
+    let metadata = &object.metadata;
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+/// Puts an object in, unless what is known of it is newer: answers and watches overtake each other.
+fn insert(objects: &mut BTreeMap<Key, Value>, key: Key, object: Value) {
+    let version = |object: &Value| object.pointer("/metadata/resourceVersion")?.as_str()?.parse::<u64>().ok();
+    if let Some(known) = objects.get(&key)
+        && version(known) > version(&object)
+    {
+        return;
+    }
+    objects.insert(key, object);
+}
