@@ -1,0 +1,54 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# Is the lab what it says it is?
+
+passed=0 missed=0
+check() {
+    local what=$1
+    shift
+    if "$@" >"$state/log/check" 2>&1; then
+        passed=$((passed + 1))
+        echo "ok      $what"
+    else
+        missed=$((missed + 1))
+        echo "FAILED  $what"
+        tail -5 "$state/log/check" | sed 's/^/        /'
+    fi
+}
+over_ssh() { bounded 60 ssh -F "$state/ssh/config" "$@" </dev/null; }
+# Every replica answers: a Service with several endpoints needs more of iptables than one with a single endpoint.
+all_replicas_answer() {
+    local one answers
+    answers=$(for one in {1..60}; do bounded 5 curl -fsS "$1" || exit; done | sort -u) || return 1
+    echo "$answers"
+    [[ $(wc -l <<<"$answers") == "$2" ]]
+}
+good_resolver() { [[ $(over_ssh "$1" cat /etc/resolv.conf) != *127.0.0* ]]; }
+refuses_unknown_host() {
+    ! over_ssh -o UserKnownHostsFile=/dev/null "$1" true
+}
+kubelet_version() { [[ $(over_ssh "$1" kubelet --version) == "Kubernetes $from" ]]; }
+proxy_answers_runtime_commands() {
+    printf 'show servers state web\n' | bounded 5 python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(sys.stdin.buffer.read()); s.shutdown(1)
+print(s.makefile().read())' "$state/haproxy.sock" | grep worker
+}
+
+apply_apps web
+total=$(wc -l <"$state/nodes.txt")
+check "all $total nodes are Ready" all_ready "$total"
+# The proxy's own checks need two good answers first.
+wait_for 20 "the proxy to see the application" curl -fsS http://127.0.0.1:18080/
+check "web answers through the proxy, all three replicas" all_replicas_answer http://127.0.0.1:18080/ 3
+check "the API server answers through the proxy" curl -fsSk https://127.0.0.1:18443/readyz
+check "the proxy's runtime socket answers" proxy_answers_runtime_commands
+while read -r node _; do
+    check "$node: SSH as root, host key checked" over_ssh "root@$node" true
+    check "$node: SSH as ops, sudo without a password" over_ssh "ops@$node" sudo -n true
+    check "$node: an unknown host key is refused" refuses_unknown_host "root@$node"
+    check "$node: kubelet $from" kubelet_version "root@$node"
+    check "$node: kubeadm ${to#v}-1.1 resolves" over_ssh "ops@$node" sudo apt-get -s install "kubeadm=${to#v}-1.1"
+    [[ ! -f $state/resolv.conf ]] || check "$node: names a resolver that is not the host itself" good_resolver "root@$node"
+done <"$state/nodes.txt"
+echo "$passed passed, $missed failed"
+((missed == 0))
