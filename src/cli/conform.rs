@@ -20,7 +20,7 @@ use super::{NO, OK};
   cmsim conform placement fixtures/placement
   cmsim conform evictions fixtures/evictions
   cmsim conform drains fixtures/drains fixtures/drains-1.37
-  cmsim conform predictions fixtures/drains --walks 30
+  cmsim conform predictions fixtures/drains --walks 1000
   cmsim conform pacing fixtures/drains --walks 20
 
 Exit codes: 0 nothing mismatches, 1 something does, 2 could not run.")]
@@ -31,8 +31,8 @@ pub struct Args {
     /// Folders with recordings
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// Runs that a prediction simulates
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Runs that a prediction simulates; as many as `check` does by default
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     walks: u32,
     /// How the result is printed
     #[arg(short, long, value_enum, default_value_t)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use crate::cluster::{Cluster, Millis, Name, Version};
+use crate::cluster::{Cluster, Millis, Name, PodId, Time, Version};
 use crate::scenario::{Action, Verb};
 use crate::simulator::{Delay, Disturbance, Down, Physics};
 use crate::upgrade::{Accepted, Goal, OnBlocked, Pacing, Settle};
@@ -176,7 +176,20 @@ impl Run {
                 absent => *absent = serde_json::Value::Array(vec![object]),
             }
         }
-        crate::import::from_recording(&initial).with_context(|| self.name.clone())
+        let mut cluster = crate::import::from_recording(&initial).with_context(|| self.name.clone())?;
+        if self.scenario.before.iter().any(|action| action.verb == Verb::Unready) {
+            stay_unready(&mut cluster);
+        }
+        Ok(cluster)
+    }
+}
+
+/// Pods that were made not Ready beforehand stay so: they have been at it for longer than any pod takes to become Ready.
+fn stay_unready(cluster: &mut Cluster) {
+    let made: Vec<PodId> =
+        cluster.pods().filter(|(_, pod)| pod.started.is_some() && !pod.ready).map(|(id, _)| id).collect();
+    for id in made {
+        cluster.update_pod(id, |pod| pod.started = Some(Time(0)));
     }
 }
 

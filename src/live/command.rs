@@ -28,32 +28,25 @@ const TAIL: usize = 2000;
 impl Commands {
     fn start(&self, task: &HostTask) -> std::io::Result<()> {
         let folder = self.folder.join(&task.id);
-        std::fs::create_dir_all(&self.folder)?;
-        // Making the folder is the start: it succeeds once.
-        match std::fs::create_dir(&folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
-            made => made?,
+        if folder.join("started").exists() {
+            return Ok(());
         }
+        std::fs::create_dir_all(&folder)?;
         let text = match task.what {
             Task::Upgrade { .. } => &self.upgrade,
             Task::BackUp => &self.back_up,
         };
-        let log = std::fs::File::create(folder.join("log"))?;
         let mut command = std::process::Command::new("setsid");
         command
-            .args([
-                "sh",
-                "-c",
-                r#"sh -c "$COMMAND"; echo $? > "$FOLDER/exit.new"; mv "$FOLDER/exit.new" "$FOLDER/exit""#,
-            ])
+            .args(["sh", "-c", SUPERVISOR])
             .env("COMMAND", text.as_deref().unwrap_or("echo no command was given; exit 1"))
             .env("FOLDER", &folder)
             .env("NODE", task.node.as_str())
             .env("ADDRESS", task.address.as_str())
             .env("JOB", &task.id)
             .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         if let Task::Upgrade { to, from, role } = task.what {
             command.env("VERSION", to.to_string()).env("ROLE", role.as_str());
             command.env("FROM", from.map_or(String::new(), |from| from.to_string()));
@@ -63,20 +56,34 @@ impl Commands {
 
     fn look(&self, task: &HostTask) -> JobState {
         let folder = self.folder.join(&task.id);
-        if !folder.is_dir() {
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).map(|text| text.trim().to_owned());
+        if !folder.join("started").exists() {
             return JobState::Absent;
         }
-        match std::fs::read_to_string(folder.join("exit")).map(|text| text.trim().to_owned()) {
-            Err(_) => JobState::Running,
+        let failed = |why: String| {
+            let log = std::fs::read(folder.join("log")).unwrap_or_default();
+            let tail = String::from_utf8_lossy(&log[log.len().saturating_sub(TAIL)..]).trim().to_owned();
+            JobState::Failed(format!("{why}, log {}: {tail}", folder.join("log").display()))
+        };
+        // Whether it is alive is asked before whether it has ended: it may end in between.
+        let process = read("started/pid");
+        let alive = process.as_ref().is_ok_and(|process| PathBuf::from("/proc").join(process).exists());
+        match read("exit") {
             Ok(code) if code == "0" => JobState::Succeeded,
-            Ok(code) => {
-                let log = std::fs::read(folder.join("log")).unwrap_or_default();
-                let tail = String::from_utf8_lossy(&log[log.len().saturating_sub(TAIL)..]).trim().to_owned();
-                JobState::Failed(format!("exit code {code}, log {}: {tail}", folder.join("log").display()))
-            }
+            Ok(code) => failed(format!("exit code {code}")),
+            Err(_) if alive || process.is_err() => JobState::Running,
+            Err(_) => failed("it was killed, or the machine was restarted".to_owned()),
         }
     }
 }
+
+/// Runs a job. Making the folder `started` is its start: that succeeds once, whoever tries.
+const SUPERVISOR: &str = r#"
+mkdir "$FOLDER/started" 2>/dev/null || exit 0
+echo $$ > "$FOLDER/pid.new" && mv "$FOLDER/pid.new" "$FOLDER/started/pid"
+sh -c "$COMMAND" > "$FOLDER/log" 2>&1
+echo $? > "$FOLDER/exit.new" && mv "$FOLDER/exit.new" "$FOLDER/exit"
+"#;
 
 impl HostWork for Commands {
     fn ensure<'a>(&'a mut self, task: &'a HostTask) -> BoxFuture<'a, Result<(), Trouble>> {

@@ -80,7 +80,7 @@ impl Lease {
         Ok(holder)
     }
 
-    /// Takes the lock from its holder at the next [`Lease::take`]: only where it is known that he is no more.
+    /// The lock will be taken from its holder when the run begins: only where it is known that he is no more.
     ///
     /// # Errors
     ///

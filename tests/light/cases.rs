@@ -1,0 +1,309 @@
+//! The cases. Each names what of MISSION.md it shows.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::cluster::{Cluster, Running, TO, await_that};
+
+type Case = fn(&Path);
+
+/// All cases by name.
+pub const ALL: &[(&str, Case)] = &[
+    ("the run reaches its end and keeps what was predicted", to_its_end),
+    ("killed at every action it ends in the same state (M19)", killed_everywhere),
+    ("two at once: one is refused (M11)", two_at_once),
+    ("a stolen lock stops the run (M11)", stolen_lock),
+    ("an interrupt leaves a state that goes on (M19)", interrupted),
+    ("an unmanaged pod is refused with the list (M14)", unmanaged),
+    ("a blocked pod stops the run, and it goes on when that is put right (M15)", blocked),
+    ("a disruption has to be accepted by name", disruptive),
+    ("missing rights are named", missing_rights),
+    ("a workload that falls under its prediction stops the run", under_prediction),
+];
+
+/// A Deployment, a StatefulSet with a budget each.
+const QUIET: &str = r#"
+  - apiVersion: apps/v1
+    kind: Deployment
+    metadata: {name: web, namespace: shop}
+    spec:
+      replicas: 4
+      selector: {matchLabels: {app: web}}
+      template:
+        metadata: {labels: {app: web}, annotations: {sim/ready-seconds: "0.5"}}
+        spec: {containers: [{name: c, image: i}], terminationGracePeriodSeconds: 3}
+  - apiVersion: policy/v1
+    kind: PodDisruptionBudget
+    metadata: {name: web, namespace: shop}
+    spec: {maxUnavailable: 1, selector: {matchLabels: {app: web}}}
+  - apiVersion: apps/v1
+    kind: StatefulSet
+    metadata: {name: db, namespace: shop}
+    spec:
+      replicas: 3
+      serviceName: db
+      selector: {matchLabels: {app: db}}
+      template:
+        metadata: {labels: {app: db}}
+        spec: {containers: [{name: c, image: i}], terminationGracePeriodSeconds: 3}
+  - apiVersion: policy/v1
+    kind: PodDisruptionBudget
+    metadata: {name: db, namespace: shop}
+    spec: {minAvailable: 2, selector: {matchLabels: {app: db}}}
+"#;
+
+/// One replica, no budget.
+const SINGLE: &str = r#"
+  - apiVersion: apps/v1
+    kind: Deployment
+    metadata: {name: single, namespace: shop}
+    spec:
+      replicas: 1
+      selector: {matchLabels: {app: single}}
+      template:
+        metadata: {labels: {app: single}}
+        spec: {containers: [{name: c, image: i}], terminationGracePeriodSeconds: 3}
+"#;
+
+/// The lowest number of ready pods of an application while something goes on, as another client sees it.
+struct LowestReady {
+    stop: Arc<AtomicBool>,
+    lowest: Arc<AtomicUsize>,
+}
+
+impl LowestReady {
+    fn watch<'scope>(
+        scope: &'scope std::thread::Scope<'scope, '_>,
+        cluster: &'scope Cluster,
+        app: &'static str,
+    ) -> LowestReady {
+        let (stop, lowest) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(usize::MAX)));
+        let (until, to) = (Arc::clone(&stop), Arc::clone(&lowest));
+        scope.spawn(move || {
+            while !until.load(Ordering::SeqCst) {
+                to.fetch_min(cluster.ready(app), Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        LowestReady { stop, lowest }
+    }
+
+    fn end(self) -> usize {
+        self.lowest.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for LowestReady {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+}
+
+fn to_its_end(light: &Path) {
+    let cluster = Cluster::start(light, 3, QUIET);
+    std::thread::scope(|scope| {
+        let web = LowestReady::watch(scope, &cluster, "web");
+        let db = LowestReady::watch(scope, &cluster, "db");
+        let output = cluster.apply_to_its_end(&[]);
+        let (web, db) = (web.end(), db.end());
+        assert_eq!(output.status.code(), Some(0));
+        assert!(web >= 3, "web had {web} ready pods");
+        assert!(db >= 2, "db had {db} ready pods");
+    });
+    cluster.assert_done();
+    for node in ["n1", "n2", "n3"] {
+        assert_eq!(cluster.host_runs(node), 1, "{node}");
+    }
+    let again = cluster.apply_to_its_end(&[]);
+    assert_eq!(again.status.code(), Some(0), "nothing is left to do");
+    assert_eq!(cluster.host_runs("n1"), 1);
+}
+
+fn killed_everywhere(light: &Path) {
+    let cluster = Cluster::start(light, 4, QUIET);
+    let mut kills = 0_u64;
+    std::thread::scope(|scope| {
+        let web = LowestReady::watch(scope, &cluster, "web");
+        let db = LowestReady::watch(scope, &cluster, "db");
+        loop {
+            let mut run = Running::start(cluster.apply(&[]));
+            // Each run gets one to three actions further, and is killed up to 40 ms into the next one.
+            let ended = (0..=kills % 3).any(|_| run.next_action().is_none());
+            if ended {
+                assert_eq!(run.wait(), 0);
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(kills * 7 % 41));
+            run.kill();
+            kills += 1;
+            assert!(kills < 200, "no end");
+        }
+        let (web, db) = (web.end(), db.end());
+        assert!(web >= 3, "web had {web} ready pods");
+        assert!(db >= 2, "db had {db} ready pods");
+    });
+    println!("  killed {kills} times");
+    assert!(kills >= 20, "killed only {kills} times");
+    cluster.assert_done();
+    for node in ["n1", "n2", "n3", "n4"] {
+        assert_eq!(cluster.host_runs(node), 1, "{node}");
+    }
+}
+
+fn two_at_once(light: &Path) {
+    let cluster = Cluster::start(light, 2, QUIET);
+    let mut first = Running::start(cluster.apply(&[]));
+    first.next_action().unwrap();
+    let second = cluster.apply_to_its_end(&[]);
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("refused") && said.contains(&format!(":{}:", first.child.id())), "{said}");
+    assert_eq!(first.wait(), 0);
+    cluster.assert_done();
+}
+
+fn stolen_lock(light: &Path) {
+    let cluster = Cluster::start(light, 3, QUIET);
+    let mut run = Running::start(cluster.apply(&[]));
+    run.next_action().unwrap();
+    cluster.patch("Lease", "kube-system", "cmsim-upgrade", &json!({"spec": {"holderIdentity": "thief@elsewhere:1:x"}}));
+    let mut after = 0;
+    while run.next_action().is_some() {
+        after += 1;
+    }
+    assert_eq!(run.wait(), 1);
+    // The lock is renewed every 5 s: until then the run cannot know.
+    assert!(after < 40, "{after} actions after the lock was stolen");
+    let lease = cluster.get("Lease", "kube-system", "cmsim-upgrade").unwrap();
+    assert_eq!(lease["spec"]["holderIdentity"], "thief@elsewhere:1:x", "the thief keeps it");
+    let upgraded =
+        cluster.list("Node").iter().filter(|node| node["status"]["nodeInfo"]["kubeletVersion"] == TO).count();
+    assert!(upgraded < 3, "the run went on to its end");
+}
+
+fn interrupted(light: &Path) {
+    let cluster = Cluster::start(light, 2, QUIET);
+    let mut run = Running::start(cluster.apply(&[]));
+    for _ in 0..4 {
+        run.next_action().unwrap();
+    }
+    run.signal("-INT");
+    assert_eq!(run.wait(), 1);
+    let lease = cluster.get("Lease", "kube-system", "cmsim-upgrade").unwrap();
+    assert_eq!(lease["spec"]["holderIdentity"].as_str().unwrap_or_default(), "", "the lock is given back");
+    let output = cluster.apply_to_its_end(&[]);
+    assert_eq!(output.status.code(), Some(0));
+    cluster.assert_done();
+    assert_eq!((cluster.host_runs("n1"), cluster.host_runs("n2")), (1, 1));
+}
+
+fn unmanaged(light: &Path) {
+    let bare = r#"
+  - apiVersion: v1
+    kind: Pod
+    metadata: {name: bare, namespace: shop, labels: {app: bare}}
+    spec: {containers: [{name: c, image: i}], terminationGracePeriodSeconds: 1}
+"#;
+    let cluster = Cluster::start(light, 2, bare);
+    for more in [&[][..], &["--even-if-blocked"]] {
+        let output = cluster.apply_to_its_end(more);
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("shop/Pod/bare"), "{said}");
+        cluster.assert_untouched();
+    }
+}
+
+fn blocked(light: &Path) {
+    let never = r#"
+  - apiVersion: policy/v1
+    kind: PodDisruptionBudget
+    metadata: {name: single, namespace: shop}
+    spec: {maxUnavailable: 0, selector: {matchLabels: {app: single}}}
+"#;
+    let cluster = Cluster::start(light, 2, &format!("{}{never}", SINGLE.replace("replicas: 1", "replicas: 2")));
+    let refused = cluster.apply_to_its_end(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    cluster.assert_untouched();
+    let output = cluster.apply_to_its_end(&["--even-if-blocked", "--drain-timeout", "3s"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let last = said.lines().rev().find(|line| line.starts_with("stopped")).unwrap_or_default();
+    assert!(last.contains("shop/Pod/single-"), "the pod is not named: {said}");
+    cluster.patch("PodDisruptionBudget", "shop", "single", &json!({"spec": {"maxUnavailable": 1}}));
+    await_that("the budget allows one", Duration::from_secs(10), || {
+        cluster.get("PodDisruptionBudget", "shop", "single").unwrap()["status"]["disruptionsAllowed"] == 1
+    });
+    let output = cluster.apply_to_its_end(&["--even-if-blocked", "--drain-timeout", "3s"]);
+    assert_eq!(output.status.code(), Some(0));
+    cluster.assert_done();
+}
+
+fn disruptive(light: &Path) {
+    let cluster = Cluster::start(light, 2, SINGLE);
+    let refused = cluster.apply_to_its_end(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("--accept-disruption shop/Deployment/single"), "{said}");
+    cluster.assert_untouched();
+    let output = cluster.apply_to_its_end(&["--accept-disruption", "shop/Deployment/single"]);
+    assert_eq!(output.status.code(), Some(0));
+    cluster.assert_done();
+}
+
+fn missing_rights(light: &Path) {
+    let cluster = Cluster::start(light, 1, SINGLE);
+    let mut config = std::fs::read_to_string(cluster.file("kubeconfig")).unwrap();
+    config = config.replace("user: {token:", "user: {as: limited, token:");
+    std::fs::write(cluster.file("limited"), config).unwrap();
+    let manifest = include_str!("../../docs/rbac.yaml");
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(manifest).unwrap();
+    for role in &documents {
+        let kind = role["kind"].as_str().unwrap();
+        let namespace = role["metadata"]["namespace"].as_str().unwrap_or_default();
+        cluster.create(kind, namespace, role.clone());
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": format!("{kind}Binding"),
+            "metadata": {"name": "cmsim", "namespace": role["metadata"]["namespace"]},
+            "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "limited"}],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "cmsim"},
+        });
+        cluster.create(&format!("{kind}Binding"), namespace, binding);
+    }
+    std::fs::copy(cluster.file("limited"), cluster.file("kubeconfig")).unwrap();
+    let mut rules = cluster.get("ClusterRole", "", "cmsim").unwrap()["rules"].clone();
+    let all = rules.clone();
+    rules.as_array_mut().unwrap().retain(|rule| !rule["verbs"].as_array().unwrap().contains(&json!("patch")));
+    cluster.patch("ClusterRole", "", "cmsim", &json!({"rules": rules}));
+    let refused = cluster.apply_to_its_end(&["--accept-disruption", "shop/Deployment/single"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("patch nodes") && !said.contains("list nodes"), "{said}");
+    cluster.assert_untouched();
+    // With the manifest as it is the whole run works.
+    cluster.patch("ClusterRole", "", "cmsim", &json!({"rules": all}));
+    let output = cluster.apply_to_its_end(&[
+        "--accept-disruption",
+        "shop/Deployment/single",
+        "--even-if-blocked",
+        "--settle",
+        "none",
+    ]);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+fn under_prediction(light: &Path) {
+    let cluster = Cluster::start(light, 3, QUIET);
+    let mut run = Running::start(cluster.apply(&[]));
+    run.next_action().unwrap();
+    // Somebody takes the application away.
+    cluster.patch("Deployment", "shop", "web", &json!({"spec": {"replicas": 1}}));
+    assert_eq!(run.wait(), 1);
+    let record = cluster.get("ConfigMap", "kube-system", "cmsim-run").unwrap();
+    let text = record["data"]["run.json"].as_str().unwrap();
+    assert!(text.contains("shop/Deployment/web has"), "{text}");
+}
