@@ -40,6 +40,8 @@ up() {
     serve_packages
     start_proxy "$checks"
     timed "all nodes ready" wait_for 120 "all nodes to be ready" all_ready "$((workers + 1))"
+    # The first pods of CoreDNS began with Docker's resolver file, which a pod keeps.
+    kube -n kube-system delete pod -l k8s-app=kube-dns --wait=false >/dev/null
     timed "read the package source on every node" refresh_packages
     touch "$state/up"
     say "up in $((SECONDS - began)) s"
@@ -75,6 +77,7 @@ prepare_nodes() {
         echo "$node $address $role"
     done >"$state/nodes.txt"
     ssh-keygen -q -t ed25519 -N '' -C 'cmsim lab' -f "$state/ssh/id_ed25519"
+    printf '%s\n' "$@" >"$state/loopback"
     machine_resolver >"$state/resolv.conf"
     { echo "# lab"; awk '{print $2, $1}' "$state/nodes.txt"; } >"$state/hosts"
     {

@@ -1,9 +1,9 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# Container images, made here, in containerd's content store: those of Kubernetes and etcd in both versions, pause and
+# Container images, made here, in containerd's content store: those of Kubernetes, etcd and CoreDNS in both versions, pause and
 # an HTTP application. No image is pulled.
 
 build_images() {
-    built images "$(key "$from_bin" "$to_bin" "$base" "$parts/images.sh" "$parts"/images/*)" make_images
+    built images "$(key "$from_bin" "$to_bin" "$coredns" "$base" "$parts/images.sh" "$parts"/images/*)" make_images
     images=$folder
 }
 
@@ -21,6 +21,9 @@ make_images() {
         done
         lay_image "$work/image" "$bin/etcd" "$bin/etcdctl"
         make_image "$work/image" "registry.k8s.io/etcd:$(sed 's/^v//' "$here/kubernetes/$version/etcd-version")-0" '' "$folder/archives"
+        name=$(cat "$here/kubernetes/$version/coredns-version")
+        lay_image "$work/image" "$coredns/$name/coredns"
+        make_image "$work/image" "registry.k8s.io/coredns/coredns:$name" /usr/local/bin/coredns "$folder/archives"
         lay_image "$work/image" "$bin/kube-proxy"
         lay_iptables "$work/image" "$work/root"
         make_image "$work/image" "registry.k8s.io/kube-proxy:$version" '' "$folder/archives"

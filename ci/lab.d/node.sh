@@ -30,7 +30,8 @@ build_node() {
 
 make_node() {
     local work old
-    for old in $(docker image ls -q cmsim-lab-node); do docker image rm -f "$old" >/dev/null || true; done
+    # An image that a running lab uses stays until the next build.
+    for old in $(docker image ls -q cmsim-lab-node); do docker image rm -f "$old" >/dev/null 2>&1 || true; done
     work=$lab/node
     rm -rf "$work"
     mkdir -p "$work/root"
