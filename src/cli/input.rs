@@ -40,7 +40,12 @@ impl Source {
         if !self.files.is_empty() && self.live.are_given() {
             bail!("give either a dump (-f) or a live cluster (--kubeconfig, --context)");
         }
-        let load = || crate::import::load(&self.files, &mut std::io::stdin());
+        let load = || {
+            let loaded = crate::import::load(&self.files, &mut std::io::stdin());
+            loaded.map_err(|errors| {
+                anyhow!("{errors}\nrepair what is named, leave those objects out, or take the dump again (`cmsim check --help` shows how)")
+            })
+        };
         let mut cluster = if self.files.is_empty() {
             self.live.read()?
         } else if stdin > 0 && std::io::stdin().is_terminal() {

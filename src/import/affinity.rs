@@ -101,7 +101,7 @@ pub(super) struct CheckedTerm(pub(super) NodeTerm);
 
 impl<'de> Deserialize<'de> for CheckedTerm {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = RawTerm::deserialize(deserializer)?;
+        let raw = <RawTerm as Deserialize>::deserialize(deserializer)?;
         let read = |list: &[Expression]| list.iter().map(node_requirement).collect::<Result<_, String>>();
         let expressions = read(&raw.match_expressions).map_err(D::Error::custom)?;
         let fields = read(&raw.match_fields).map_err(D::Error::custom)?;
@@ -136,7 +136,7 @@ pub(super) struct CheckedTaint(pub(super) Taint);
 
 impl<'de> Deserialize<'de> for CheckedTaint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = RawTaint::deserialize(deserializer)?;
+        let raw = <RawTaint as Deserialize>::deserialize(deserializer)?;
         match effect(raw.effect) {
             Some(effect) => Ok(CheckedTaint(Taint { key: raw.key, value: raw.value, effect })),
             None => Err(D::Error::custom(unknown_effect(raw.effect))),
@@ -150,7 +150,7 @@ pub(super) struct CheckedToleration(pub(super) Option<Toleration>);
 
 impl<'de> Deserialize<'de> for CheckedToleration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = RawToleration::deserialize(deserializer)?;
+        let raw = <RawToleration as Deserialize>::deserialize(deserializer)?;
         let exists = match &*raw.operator {
             "Exists" => true,
             "" | "Equal" => false,

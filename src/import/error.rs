@@ -46,11 +46,59 @@ impl fmt::Display for Problem {
         let source = self.source.to_string();
         for part in [&source, &self.object, &self.field] {
             if !part.is_empty() {
-                write!(f, "{part}: ")?;
+                write!(f, "{}: ", printable(part))?;
             }
         }
-        f.write_str(&self.message)
+        f.write_str(&printable(&in_kubernetes_terms(&self.message)))
     }
+}
+
+/// Characters of one part of a message at most: an input may hold values of any length.
+const LONGEST: usize = 300;
+
+/// A text of the input as it may be printed: not without end, and nothing that steers the terminal.
+fn printable(text: &str) -> String {
+    let mut shown = String::new();
+    for (at, character) in text.chars().enumerate() {
+        if at == LONGEST {
+            // The end says what is expected.
+            let end: Vec<char> = text.chars().rev().take(LONGEST / 2).collect();
+            shown.push_str(" ... ");
+            end.iter().rev().for_each(|&character| push(&mut shown, character));
+            break;
+        }
+        push(&mut shown, character);
+    }
+    shown
+}
+
+fn push(shown: &mut String, character: char) {
+    if character.is_control() { shown.extend(character.escape_default()) } else { shown.push(character) }
+}
+
+/// What serde says, in the words of those who write manifests.
+fn in_kubernetes_terms(message: &str) -> String {
+    const WORDS: [(&str, &str); 9] = [
+        ("invalid type: sequence", "invalid type: list"),
+        ("invalid type: map", "invalid type: object"),
+        ("expected a sequence", "expected a list"),
+        ("expected a map of", "expected an object of"),
+        ("expected a string", "expected text (in quotes)"),
+        ("expected i64", "expected a whole number"),
+        ("expected i32", "expected a whole number"),
+        ("expected u32", "expected a whole number from 0"),
+        ("expected u16", "expected a whole number from 0"),
+    ];
+    // The words stand at the ends; what lies between is a value of the input.
+    let mut text = message.to_owned();
+    for (from, to) in WORDS {
+        if let Some(rest) = text.strip_prefix(from) {
+            text = format!("{to}{rest}");
+        } else if let Some(rest) = text.strip_suffix(from) {
+            text = format!("{rest}{to}");
+        }
+    }
+    text
 }
 
 /// All defects of an input, in the order of their places.
@@ -61,7 +109,7 @@ pub struct Errors {
 }
 
 /// How many defects are written out; the rest is counted.
-const PRINTED: usize = 20;
+const PRINTED: usize = 50;
 
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::canonical;
@@ -20,6 +21,13 @@ use crate::cluster::{Cluster, HostFacts, Name};
 const LARGEST: u64 = 8 << 30;
 /// How deep objects may be nested, as for JSON.
 const DEEPEST: usize = 128;
+/// How many times as large as itself a compressed file may become, if that is more than [`UNSUSPICIOUS`] bytes: real dumps
+/// shrink to a tenth or a fiftieth, traps to a thousandth.
+const LARGEST_RATIO: u64 = 400;
+/// Uncompressed bytes that are taken from any compressed file.
+const UNSUSPICIOUS: u64 = 64 << 20;
+/// How many archives may stand in each other.
+const DEEPEST_ARCHIVE: usize = 3;
 
 /// The cluster that all objects below the paths make; `-` is standard input.
 ///
@@ -37,7 +45,7 @@ pub fn load(paths: &[PathBuf], mut stdin: &mut dyn Read) -> Result<Cluster, Erro
             loader.take_file(path, false);
         }
     }
-    let Loader { mut importer, passed_over } = loader;
+    let Loader { mut importer, passed_over, inside: _ } = loader;
     if importer.problems.is_empty() && importer.entries.is_empty() {
         let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
         importer.problems.push(problem(
@@ -97,6 +105,8 @@ fn host_facts(cluster: &mut Cluster, text: &str, file: Arc<str>) -> Result<(), E
 struct Loader {
     importer: Importer,
     passed_over: usize,
+    /// Archives around what is being read.
+    inside: usize,
 }
 
 impl Loader {
@@ -124,8 +134,8 @@ impl Loader {
 
     fn take_from(&mut self, reader: &mut impl Read, name: &str, in_tree: bool) {
         let mut bytes = Vec::new();
-        match reader.take(LARGEST).read_to_end(&mut bytes) {
-            Ok(_) => self.take(&bytes, name, in_tree),
+        match read(reader, LARGEST, &mut bytes) {
+            Ok(()) => self.take(&bytes, name, in_tree),
             Err(error) => self.fail(name, format!("cannot be read: {error}")),
         }
     }
@@ -133,7 +143,7 @@ impl Loader {
     fn take(&mut self, bytes: &[u8], name: &str, in_tree: bool) {
         if bytes.starts_with(&[0x1f, 0x8b]) {
             self.take_compressed(bytes, name, in_tree);
-        } else if bytes.get(257..262) == Some(b"ustar") {
+        } else if is_archive(bytes) {
             self.take_archive(bytes, name);
         } else {
             self.take_text(bytes, name, in_tree);
@@ -142,15 +152,25 @@ impl Loader {
 
     fn take_compressed(&mut self, bytes: &[u8], name: &str, in_tree: bool) {
         let mut content = Vec::new();
-        let decoder = flate2::read::MultiGzDecoder::new(bytes);
-        match decoder.take(LARGEST).read_to_end(&mut content) {
-            Ok(_) if content.starts_with(&[0x1f, 0x8b]) => self.fail(name, "is compressed twice".to_owned()),
-            Ok(_) => self.take(&content, name, in_tree),
+        let mut decoder = flate2::read::MultiGzDecoder::new(bytes);
+        let most = (bytes.len() as u64 * LARGEST_RATIO).clamp(UNSUSPICIOUS, LARGEST);
+        match read(&mut decoder, most, &mut content) {
+            Ok(()) if content.starts_with(&[0x1f, 0x8b]) => self.fail(name, "is compressed twice".to_owned()),
+            Ok(()) => self.take(&content, name, in_tree),
             Err(error) => self.fail(name, format!("is no whole gzip file: {error}")),
         }
     }
 
     fn take_archive(&mut self, bytes: &[u8], name: &str) {
+        if self.inside == DEEPEST_ARCHIVE {
+            return self.fail(name, format!("stands in {DEEPEST_ARCHIVE} archives: unpack the outer ones"));
+        }
+        self.inside += 1;
+        self.take_entries(bytes, name);
+        self.inside -= 1;
+    }
+
+    fn take_entries(&mut self, bytes: &[u8], name: &str) {
         let mut archive = tar::Archive::new(bytes);
         let entries = match archive.entries() {
             Ok(entries) => entries,
@@ -174,13 +194,13 @@ impl Loader {
     }
 
     fn take_text(&mut self, bytes: &[u8], name: &str, in_tree: bool) {
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            if in_tree {
+        let text = match text(bytes) {
+            Ok(text) => text,
+            Err(_) if in_tree => {
                 self.passed_over += 1;
-            } else {
-                self.fail(name, "is neither YAML nor JSON: expected UTF-8 text".to_owned());
+                return;
             }
-            return;
+            Err(message) => return self.fail(name, message),
         };
         let text = text.trim_start_matches('\u{feff}');
         if in_tree && !(text.contains("kind") && text.contains("apiVersion") || text.contains("gitVersion")) {
@@ -210,6 +230,44 @@ impl Loader {
 fn problem(file: Arc<str>, message: &str) -> Problem {
     let source = Source { file, ..Source::default() };
     Problem { source, object: String::new(), field: String::new(), message: message.to_owned() }
+}
+
+/// Reads to the end, but no more than so many bytes, and nothing without end that is no text, such as a device.
+fn read(reader: &mut impl Read, most: u64, bytes: &mut Vec<u8>) -> std::io::Result<()> {
+    let begin = UNSUSPICIOUS.min(most);
+    reader.take(begin).read_to_end(bytes)?;
+    let is_text = |bytes: &[u8]| !bytes.contains(&0) || bytes.starts_with(&[0x1f, 0x8b]) || is_archive(bytes);
+    if (bytes.len() as u64) < begin {
+        return Ok(());
+    }
+    if is_text(bytes) {
+        reader.take(most - begin).read_to_end(bytes)?;
+        if reader.read(&mut [0])? == 0 {
+            return Ok(());
+        }
+    }
+    Err(std::io::Error::other(format!("it is no text, or grows to more than {most} bytes, so it is no dump")))
+}
+
+fn is_archive(bytes: &[u8]) -> bool {
+    bytes.get(257..262) == Some(b"ustar")
+}
+
+/// The text of a file, or why it has none.
+fn text(bytes: &[u8]) -> Result<&str, String> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(
+            "is UTF-16, as `>` of PowerShell writes it: save it as UTF-8 (`| Out-File -Encoding utf8`)".to_owned()
+        );
+    }
+    let line = |at: usize| bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        format!("is neither YAML nor JSON: expected UTF-8 text, line {} holds other bytes", line(error.valid_up_to()))
+    })?;
+    match bytes.iter().position(|byte| *byte == 0) {
+        Some(at) => Err(format!("is neither YAML nor JSON: line {} holds a NUL byte", line(at))),
+        None => Ok(text),
+    }
 }
 
 /// Files of trees that are worth opening, by their ending.
@@ -244,13 +302,12 @@ fn read_json(importer: &mut Importer, text: &str, file: &Arc<str>) {
     loop {
         document += 1;
         let source = Source { file: Arc::clone(file), document, item: 0 };
+        importer.reading = 0;
         if let Err(error) = (Document { importer, source: source.clone() }).deserialize(&mut deserializer) {
-            importer.problems.push(Problem {
-                source,
-                object: String::new(),
-                field: String::new(),
-                message: error.to_string(),
-            });
+            let document = if document == 1 && importer.entries.is_empty() { 0 } else { document };
+            let source = Source { document, item: importer.reading, ..source };
+            let message = format!("{error}; the text is cut off here, or is no JSON");
+            importer.problems.push(Problem { source, object: String::new(), field: String::new(), message });
             return;
         }
         if deserializer.end().is_ok() {
@@ -339,6 +396,14 @@ struct Items<'a> {
     implied: Header,
 }
 
+impl Items<'_> {
+    /// Says that there is something else than a list, and goes on behind it.
+    fn no_list<E>(self, found: &Value) -> Result<Vec<(usize, Value)>, E> {
+        self.importer.no_list(self.source, "List".to_owned(), found);
+        Ok(Vec::new())
+    }
+}
+
 impl<'de> DeserializeSeed<'de> for Items<'_> {
     type Value = Vec<(usize, Value)>;
 
@@ -360,20 +425,42 @@ impl<'de> Visitor<'de> for Items<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let (mut late, mut item) = (Vec::new(), 0);
+        self.importer.reading = 1;
         while let Some(value) = list.next_element::<Value>()? {
             item += 1;
+            self.importer.reading = item + 1;
             if value.get("kind").is_none() && self.implied.kind.is_empty() && value.is_object() {
                 late.push((item, value));
             } else {
                 self.importer.add_as(&value, Source { item, ..self.source.clone() }, &self.implied);
             }
         }
+        self.importer.reading = 0;
         Ok(late)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Err(serde::de::Error::custom("`items` of a List must be a list"))
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        self.no_list(&Value::deserialize(serde::de::value::MapAccessDeserializer::new(map))?)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        self.no_list(&text.into())
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        self.no_list(&value.into())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        self.no_list(&number.into())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        self.no_list(&number.into())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        self.no_list(&number.into())
     }
 }
 
@@ -387,18 +474,30 @@ fn read_yaml(importer: &mut Importer, text: &str, file: &Arc<str>) {
         if blank(document) {
             continue;
         }
-        if read_canonical_list(importer, document, &source) {
+        if read_canonical_list(importer, text, document, &source, false) {
             continue;
         }
         match serde_saphyr::from_str_with_options::<Value>(document, options()) {
             Ok(Value::Null) => {}
             Ok(value) => importer.add(&value, source),
-            Err(error) => {
-                let (object, field) = (String::new(), String::new());
-                importer.problems.push(Problem { source, object, field, message: plain(&error) });
-            }
+            // Of a List each item is read, so that those that cannot be are all named.
+            Err(_) if read_canonical_list(importer, text, document, &source, true) => {}
+            Err(error) => importer.problems.push(no_yaml(text, document, source, &error)),
         }
     }
+}
+
+/// The problem of a part of a file that is no YAML, with the line of the file.
+fn no_yaml(text: &str, part: &str, source: Source, error: &impl fmt::Display) -> Problem {
+    let said = plain(error);
+    let before = part.as_ptr() as usize - text.as_ptr() as usize;
+    let above = text.as_bytes()[..before].iter().filter(|byte| **byte == b'\n').count();
+    let message = said.strip_prefix("line ").and_then(|rest| rest.split_once(' ')).and_then(|(line, rest)| {
+        let line: usize = line.parse().ok()?;
+        Some(format!("line {} {rest}", line + above))
+    });
+    let (object, field) = (String::new(), String::new());
+    Problem { source, object, field, message: message.unwrap_or(said) }
 }
 
 /// Only comments and empty lines.
@@ -428,8 +527,8 @@ fn documents(text: &str) -> Vec<&str> {
 
 /// A List as kubectl prints it: keys and the dashes of its items at the beginning of lines. Its items are texts of their own, which
 /// are read side by side. `false`: it is not laid out so, or an item cannot be read by itself (it refers to an anchor of
-/// another one); then nothing was added.
-fn read_canonical_list(importer: &mut Importer, document: &str, source: &Source) -> bool {
+/// another one); then nothing was added, unless the defects are asked for: then each item that cannot be read is one.
+fn read_canonical_list(importer: &mut Importer, file: &str, document: &str, source: &Source, defects: bool) -> bool {
     let Some((header, items)) = split_list(document) else { return false };
     let Ok(Value::Object(header)) = serde_saphyr::from_str_with_options::<Value>(&header, options()) else {
         return false;
@@ -444,11 +543,18 @@ fn read_canonical_list(importer: &mut Importer, document: &str, source: &Source)
         .enumerate()
         .map(|(index, text)| {
             let mut part = template.part();
+            let source = Source { item: index + 1, ..source.clone() };
             let values = match canonical::read(text, DEEPEST) {
                 Some(values) => values,
-                None => serde_saphyr::from_str_with_options(text, options()).ok()?,
+                None => match serde_saphyr::from_str_with_options(text, options()) {
+                    Ok(values) => values,
+                    Err(error) if defects => {
+                        part.problems.push(no_yaml(file, text, source, &error));
+                        return Some(part);
+                    }
+                    Err(_) => return None,
+                },
             };
-            let source = Source { item: index + 1, ..source.clone() };
             values.as_array()?.iter().for_each(|value| part.add_as(value, source.clone(), &implied));
             Some(part)
         })
@@ -512,5 +618,11 @@ pub(super) fn options() -> serde_saphyr::Options {
 pub fn plain(error: &impl fmt::Display) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    let line = line.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+    match line.split_once("budget breached: ") {
+        Some((place, what)) if what.starts_with("Depth") => format!("{place}is nested more than {DEEPEST} deep"),
+        Some((place, _)) => format!("{place}its aliases repeat more than any dump does"),
+        None => line.to_owned(),
+    }
 }

@@ -62,6 +62,8 @@ pub struct Importer {
     /// The objects come from a tree, where other things lie about: what has no kind is passed over.
     in_tree: bool,
     passed_over: usize,
+    /// Number of the item of a JSON List that is being read; 0 outside.
+    reading: usize,
     /// When the input was taken, where it says so itself.
     taken_at: Option<Time>,
 }
@@ -88,19 +90,20 @@ impl Importer {
             if self.in_tree {
                 return;
             }
-            let message = format!("expected a Kubernetes object, found {}", what(value));
+            let message = format!(
+                "expected a Kubernetes object, found {}; give the output of `kubectl get nodes,pods,... -A -o yaml`",
+                what(value)
+            );
             self.problems.push(Problem { source, object: String::new(), field: String::new(), message });
             return;
         };
-        let mut header = match Header::deserialize(value) {
+        let mut header: Header = match serde_path_to_error::deserialize(value) {
             Ok(header) => header,
             Err(error) => {
-                self.problems.push(Problem {
-                    source,
-                    object: String::new(),
-                    field: String::new(),
-                    message: error.to_string(),
-                });
+                let kind = map.get("kind").and_then(Value::as_str).unwrap_or_default();
+                let known = Header { kind: Name::new(kind), ..Header::default() };
+                let (field, message) = (error.path().to_string(), error.into_inner().to_string());
+                self.problems.push(Problem { source, object: described(value, &known), field, message });
                 return;
             }
         };
@@ -117,8 +120,20 @@ impl Importer {
             }
             return;
         }
+        if header.kind == "Status" && header.api_version == "v1" {
+            if !self.in_tree {
+                let said = map.get("message").and_then(Value::as_str).unwrap_or("no message");
+                let message = format!("is an error of the API server and no object: {said}");
+                self.problems.push(Problem { source, object: "Status".to_owned(), field: String::new(), message });
+            }
+            return;
+        }
         match (header.kind.strip_suffix("List"), map.get("items")) {
             (Some(of), Some(items @ (Value::Array(_) | Value::Null))) => self.add_list(of, &header, items, &source),
+            // A kind of somebody else's may end in `List`, too; then it has a name.
+            (Some(_), Some(items)) if map.get("metadata").is_none_or(|metadata| metadata.get("name").is_none()) => {
+                self.no_list(source, described(value, &header), items);
+            }
             (Some(""), _) => self.missing(source, value, &header, "items"),
             (Some(_) | None, _) => self.add_one(value, source, header),
         }
@@ -143,6 +158,11 @@ impl Importer {
             self.missing(source, value, &header, "apiVersion");
             return;
         }
+        if let Err(message) = object::known_version(&header, usual_version(&header.kind)) {
+            let (object, field) = (described(value, &header), "apiVersion".to_owned());
+            self.problems.push(Problem { source, object, field, message });
+            return;
+        }
         match Object::read(&header, value) {
             Ok(object) => self.enter(header, object, source),
             Err((field, error)) => {
@@ -154,6 +174,22 @@ impl Importer {
 
     fn enter(&mut self, header: Header, mut object: Object, source: Source) {
         object.fill_namespace();
+        let wrong = object.meta().and_then(|meta| {
+            let fields = [("metadata.name", meta.name), ("metadata.namespace", meta.namespace)];
+            fields.into_iter().find(|(_, name)| !may_be_a_name(name))
+        });
+        if let Some((field, name)) = wrong {
+            let message =
+                format!("{name:?} is no name: it has at most 253 characters and no spaces or control characters");
+            let (object, field) = (header.kind.to_string(), field.to_owned());
+            self.problems.push(Problem { source, object, field, message });
+            return;
+        }
+        if let Some((field, message)) = object.refused() {
+            let object = object.key(&header).map(|key| key.to_string()).unwrap_or_default();
+            self.problems.push(Problem { source, object, field: field.to_owned(), message });
+            return;
+        }
         if object.meta().is_some_and(|meta| meta.name.is_empty()) {
             let message = "is missing".to_owned();
             let field = "metadata.name".to_owned();
@@ -161,6 +197,11 @@ impl Importer {
             return;
         }
         self.entries.push(Entry { source, header, object });
+    }
+
+    fn no_list(&mut self, source: Source, object: String, items: &Value) {
+        let message = format!("expected a list, found {}", what(items));
+        self.problems.push(Problem { source, object, field: "items".to_owned(), message });
     }
 
     fn missing(&mut self, source: Source, value: &Value, header: &Header, field: &str) {
@@ -305,10 +346,17 @@ fn what(value: &Value) -> &'static str {
 fn described(value: &Value, header: &Header) -> String {
     let text = |pointer: &str| Name::new(value.pointer(pointer).and_then(Value::as_str).unwrap_or_default());
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+    let kind = if header.kind.is_empty() { Name::new("?") } else { header.kind };
     match (header.kind.is_empty(), name.is_empty()) {
-        (_, false) => ObjectKey { namespace, kind: header.kind, name }.to_string(),
+        (_, false) => ObjectKey { namespace, kind, name }.to_string(),
         (_, true) => header.kind.to_string(),
     }
+}
+
+/// Whether this can be a name; the empty one is another matter. What the API refuses beyond that is let pass: recordings hold
+/// names that no API server has seen.
+fn may_be_a_name(name: &str) -> bool {
+    name.len() <= 253 && !name.chars().any(|character| character.is_control() || character.is_whitespace())
 }
 
 /// The API server's version from what `kubectl version -o json` or a support bundle says.

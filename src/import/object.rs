@@ -161,7 +161,45 @@ pub(super) fn is_own_group(group: &str) -> bool {
         || group.strip_suffix(".k8s.io").is_some_and(|name| OWN.contains(&name) || MORE.contains(&name))
 }
 
+/// Whether an API version can be the one of a kind that the model reads: `usual` is its stable one.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(super) fn known_version(header: &Header, usual: &str) -> Result<(), String> {
+    let (found, kind) = (header.api_version.as_str(), header.kind);
+    let version = found.rsplit('/').next().unwrap_or_default();
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = version.strip_prefix('v').unwrap_or_default();
+    let stage = ["alpha", "beta"].iter().find_map(|stage| number.split_once(stage));
+    let shaped = stage.map_or(digits(number), |(major, minor)| digits(major) && digits(minor));
+    if !shaped && is_own_group(group(found)) || found.matches('/').count() > 1 {
+        return Err(format!("{found:?} is no API version; {kind} usually has {usual}"));
+    }
+    // Of the core group there is `v1` alone, and kinds of other groups are not in it.
+    let (of_core, core) = (!usual.contains('/'), !found.contains('/'));
+    if core && (!of_core || version != "v1") {
+        return Err(format!("the API has no {kind} in {found}; expected {usual}"));
+    }
+    // No group has had a third version yet, and only autoscaling has a second stable one.
+    let stable = if group(found) == "autoscaling" { 2 } else { 1 };
+    let major: u32 = stage.map_or(number, |(major, _)| major).parse().unwrap_or(u32::MAX);
+    if is_own_group(group(found)) && major > if stage.is_some() { 2 } else { stable } {
+        return Err(format!("the API has no {kind} in {found}; expected {usual}"));
+    }
+    Ok(())
+}
+
 impl Object {
+    /// What the API server refuses although each field by itself can be read: the field, and why.
+    pub(super) fn refused(&self) -> Option<(&'static str, String)> {
+        match self {
+            Object::Budget(raw) => raw.refused(),
+            Object::Workload(_, raw) => raw.refused(),
+            _ => None,
+        }
+    }
+
     /// Reads the object that a deserializer holds.
     ///
     /// # Errors

@@ -167,6 +167,18 @@ impl<'de> Deserialize<'de> for Disrupted {
     }
 }
 
+impl RawBudget {
+    /// What the API server refuses (`ValidatePodDisruptionBudgetSpec`).
+    pub(super) fn refused(&self) -> Option<(&'static str, String)> {
+        if self.spec.min_available.is_some() && self.spec.max_unavailable.is_some() {
+            return Some(("spec", "has minAvailable and maxUnavailable; only one of them is allowed".to_owned()));
+        }
+        let fields =
+            [("spec.minAvailable", self.spec.min_available), ("spec.maxUnavailable", self.spec.max_unavailable)];
+        fields.into_iter().find_map(|(field, portion)| Some((field, portion?.over_all()?)))
+    }
+}
+
 /// Adds a budget, or brings one up to date. `taken_at` stands for times that a recording leaves out.
 pub(super) fn budget(cluster: &mut Cluster, api_version: &str, raw: &RawBudget, taken_at: Time) {
     let (spec, status) = (&raw.spec, &raw.status);

@@ -197,11 +197,11 @@ fn every_defect_is_named_with_its_place_and_field() {
 
 #[test]
 fn all_defects_are_collected() {
-    let items: String = (0..30)
+    let items: String = (0..60)
         .map(|n| format!("- apiVersion: v1\n  kind: Node\n  metadata: {{name: n{n}}}\n  spec: {{unschedulable: 1}}\n"))
         .collect();
     let errors = load_text(&format!("apiVersion: v1\nitems:\n{items}kind: List\n")).unwrap_err();
-    assert_eq!(errors.problems.len(), 30);
+    assert_eq!(errors.problems.len(), 60);
     assert!(errors.to_string().ends_with("and 10 more"), "{errors}");
 }
 

@@ -56,7 +56,7 @@ fn percentages() {
 fn selectors() {
     let mut valid = 0;
     for one in values("selectors") {
-        let selector = LabelSelector::deserialize(&one["selector"]).map_err(|error| error.to_string());
+        let selector = <LabelSelector as Deserialize>::deserialize(&one["selector"]).map_err(|error| error.to_string());
         let selector = selector.and_then(|selector| selector.selector());
         assert_eq!(selector.is_ok(), one["valid"] == true, "{} {selector:?}", one["selector"]);
         let Ok(selector) = selector else { continue };

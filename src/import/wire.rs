@@ -10,15 +10,35 @@ use crate::cluster::{
     IntOrPercent, Labels, NODE_RECORD, Name, NodeRecord, Operator, Requirement, Selector, Time, quantity,
 };
 
-/// Declares the part of an object that is read: every field may be left out or `null`.
+/// Declares the part of an object that is read: every field may be left out or `null`. What is no map is refused by the trait's
+/// `deserialize`, not by the function of the same name that serde derives for the type.
 macro_rules! object {
     ($($(#[$doc:meta])* struct $name:ident { $($(#[$meta:meta])* $field:ident: $type:ty,)* })*) => {
         $(
             $(#[$doc])*
             #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
-            #[serde(rename_all = "camelCase", default)]
+            #[serde(rename_all = "camelCase", default, remote = "Self")]
             pub(super) struct $name {
                 $($(#[$meta])* #[serde(deserialize_with = "crate::import::wire::nullable")] pub(super) $field: $type,)*
+            }
+
+            impl<'de> serde::Deserialize<'de> for $name {
+                fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    struct Reader;
+                    impl<'de> serde::de::Visitor<'de> for Reader {
+                        type Value = $name;
+
+                        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                            f.write_str("an object")
+                        }
+
+                        // Only maps: what serde derives would take lists, too.
+                        fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<$name, A::Error> {
+                            $name::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+                        }
+                    }
+                    deserializer.deserialize_map(Reader)
+                }
             }
         )*
     };
@@ -319,12 +339,12 @@ impl<'de> Deserialize<'de> for Quantity {
             type Value = Quantity;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a quantity such as 500m, 2 or 64Mi")
+                f.write_str("a quantity from 0 such as 500m, 2 or 64Mi")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Quantity, E> {
                 match (quantity::milli(text), quantity::whole(text)) {
-                    (Ok(milli), Ok(whole)) => Ok(Quantity { milli, whole }),
+                    (Ok(milli), Ok(whole)) if milli >= 0 && whole >= 0 => Ok(Quantity { milli, whole }),
                     _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
                 }
             }
@@ -351,6 +371,16 @@ pub(super) type Amounts = std::collections::BTreeMap<Name, Quantity>;
 /// A count or a percentage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Portion(pub(super) IntOrPercent);
+
+impl Portion {
+    /// What is wrong with a percentage of more than everything, where that is not allowed (`IsNotMoreThan100Percent`).
+    pub(super) fn over_all(self) -> Option<String> {
+        match self.0 {
+            IntOrPercent::Percent(percent) if percent > 100 => Some(format!("{percent}% is more than 100%")),
+            IntOrPercent::Percent(_) | IntOrPercent::Int(_) => None,
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for Portion {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -394,7 +424,7 @@ pub(super) struct CheckedSelector(pub(super) Selector);
 
 impl<'de> Deserialize<'de> for CheckedSelector {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let selector = LabelSelector::deserialize(deserializer)?.selector();
+        let selector = <LabelSelector as Deserialize>::deserialize(deserializer)?.selector();
         selector.map(CheckedSelector).map_err(D::Error::custom)
     }
 }
@@ -446,7 +476,7 @@ impl Default for LenientSelector {
 
 impl<'de> Deserialize<'de> for LenientSelector {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        LabelSelector::deserialize(deserializer).map(|selector| LenientSelector(selector.selector()))
+        <LabelSelector as Deserialize>::deserialize(deserializer).map(|selector| LenientSelector(selector.selector()))
     }
 }
 

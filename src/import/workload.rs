@@ -103,6 +103,17 @@ impl RawWorkload {
             .read(&cluster.catalog)
     }
 
+    /// What the API server refuses (`ValidateRollingUpdateDeployment` and its like).
+    pub(super) fn refused(&self) -> Option<(&'static str, String)> {
+        let fields = [
+            ("spec.strategy.rollingUpdate.maxUnavailable", &self.spec.strategy),
+            ("spec.updateStrategy.rollingUpdate.maxUnavailable", &self.spec.update_strategy),
+        ];
+        fields
+            .into_iter()
+            .find_map(|(field, strategy)| Some((field, strategy.rolling_update.as_ref()?.max_unavailable?.over_all()?)))
+    }
+
     fn replicas(&self) -> i32 {
         self.spec.replicas.map_or(1, |count| count.0)
     }

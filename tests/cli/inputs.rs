@@ -1,12 +1,11 @@
 //! One cluster in all the forms that an input may have.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::{QUIET, TROUBLED, cmsim, error, out, root, run, write};
+use super::{QUIET, TROUBLED, cmsim, error, gzip, out, root, run, write};
 
 /// The result of a check without what says where the input came from.
 fn result(files: &[&Path], stdin: Option<&[u8]>) -> Value {
@@ -32,12 +31,6 @@ fn quiet_items() -> Vec<Value> {
 
 fn list(items: &[Value]) -> String {
     serde_json::json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 #[test]
