@@ -37,7 +37,9 @@ pub fn line(line: &str) -> anyhow::Result<()> {
 /// A reader that has gone away (`cmsim ... | head`) is no error.
 fn finish(written: std::io::Result<()>) -> anyhow::Result<()> {
     match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::from(error).context("writing the result"))
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }

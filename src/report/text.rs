@@ -48,11 +48,14 @@ pub(super) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// Columns below which a table is not squeezed: names cut into pieces are worse than lines that the terminal wraps.
+const NARROWEST: u16 = 60;
+
 /// A table without frame, fitted to the width.
 pub fn table(head: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(head.to_vec()).add_rows(rows);
-    if let Some(width) = width {
+    if let Some(width) = width.filter(|width| *width >= NARROWEST) {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
     let lines = table.to_string();
@@ -259,5 +262,25 @@ pub fn node_outcome(outcome: Option<NodeOutcome>) -> &'static str {
         Some(NodeOutcome::Done) => "upgraded",
         Some(NodeOutcome::Blocked) => "blocked",
         None => "unfinished",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_fit_terminals_that_are_not_too_narrow_for_names() {
+        let name = "shop/Deployment/checkout";
+        let long = "no room for it anywhere while its node is out ".repeat(3);
+        let at = |width| table(&["", "READY", "WHY"], vec![vec![name.to_owned(), "1".to_owned(), long.clone()]], width);
+        let widest = |text: &str| text.lines().map(|line| line.chars().count()).max();
+        assert!(widest(&at(Some(80))) <= Some(80) && widest(&at(None)) > Some(80));
+        for width in [0, 1, 5, 20, 59] {
+            assert_eq!(at(Some(width)), at(None), "{width}");
+        }
+        for width in [60, 80, 120] {
+            assert!(at(Some(width)).contains(name), "{}", at(Some(width)));
+        }
     }
 }

@@ -97,6 +97,15 @@ fn wrong_usage_says_what_is_wrong_and_what_would_be_right() {
         (check("--wlaks 3"), "a similar argument exists: '--walks'"),
         (format!("check -f {QUIET} --to latest"), "\"latest\" is not a Kubernetes version (example: v1.37.0)"),
         (format!("check -f {QUIET} --to 2.0.0"), "v2.0.0"),
+        (format!("check -f {QUIET} --to v1.37.0.1"), "\"v1.37.0.1\" is not a Kubernetes version"),
+        (format!("check -f {QUIET} --to 1.37.99999999999"), "is not a Kubernetes version"),
+        (check("--settle redy"), "[possible values: displaced, none]"),
+        (check("-o yaml"), "[possible values: text, json]"),
+        (check("--force=yes"), "[possible values: true, false]"),
+        (check("--drain-timeout 99999999999999h"), "is not a duration (examples: 30s, 10m, 1h30m)"),
+        (check("--grace-period x"), "invalid value 'x' for '--grace-period <SECONDS>'"),
+        (check("-n shop"), "unexpected argument '-n'"),
+        (check("--trace /"), "writing /"),
         (format!("check -f {QUIET} --to 1"), "\"1\" is not a Kubernetes version"),
         (format!("check -f {QUIET}"), "no target version: give --to v1.37.0"),
         ("check -f - -f - --to v1.37.0".to_owned(), "standard input can be read only once"),
@@ -208,15 +217,51 @@ fn colour_is_only_for_terminals() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    use std::process::{Command, Stdio};
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cmsim"))
-        .args(["explain"])
-        .current_dir(root())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let program = env!("CARGO_BIN_EXE_cmsim");
+    let shell = |line: &str| std::process::Command::new("sh").args(["-c", line]).current_dir(root()).output().unwrap();
+    for (line, code) in [
+        ("explain".to_owned(), "0"),
+        ("check --help".to_owned(), "0"),
+        (format!("check -f {TROUBLED} --to v1.37.0 --walks 1"), "1"),
+        (format!("check -f {TROUBLED} --to v1.37.0 --walks 1 -o json"), "1"),
+        (format!("capacity -f {TROUBLED} --to v1.37.0 --walks 1"), "0"),
+    ] {
+        // The code of the program itself, and whatever it said.
+        let output = shell(&format!("{{ {{ {program} {line}; echo $? >&2; }} | true; }}"));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), format!("{code}\n"), "{line}");
+        let output = shell(&format!("{program} {line} | head -1"));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line}");
+        assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 1, "{line}");
+    }
+    // One that cannot take the result is.
+    if std::path::Path::new("/dev/full").exists() {
+        let output = shell(&format!("{program} check -f {QUIET} --to v1.37.0 --walks 1 > /dev/full"));
+        let text = error(&output);
+        assert!(text.starts_with("error: writing the result\n"), "{text}");
+    }
+}
+
+#[test]
+fn inputs_that_hold_nothing_or_cannot_be_read_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("empty")).unwrap();
+    write(folder.path(), "notes/readme.txt", "kind of a note");
+    write(folder.path(), "values/values.yaml", "replicas: 3\n");
+    for (name, expected) in [
+        ("empty", "holds no Kubernetes object; give the output of `kubectl get nodes,pods,"),
+        ("notes", "holds no Kubernetes object"),
+        ("values", "holds no Kubernetes object"),
+        ("missing", "cannot be read: No such file"),
+        ("values/values.yaml/x", "cannot be read: Not a directory"),
+    ] {
+        let text = error(&cmsim().args(["check", "--to", "v1.37.0", "-f"]).arg(path(name)).output().unwrap());
+        assert!(text.contains(&format!("{}: {expected}", path(name).display())), "{name}: {text}");
+    }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("loop", path("loop")).unwrap();
+        let text = error(&cmsim().args(["check", "--to", "v1.37.0", "-f"]).arg(path("loop")).output().unwrap());
+        assert!(text.contains("loop: cannot be read: "), "{text}");
+    }
 }
