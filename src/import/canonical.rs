@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     fn by_library(text: &str) -> Option<Value> {
-        serde_saphyr::from_str_with_options(text, super::super::load::options()).ok()
+        serde_saphyr::from_str_with_options(text, super::super::yaml::options()).ok()
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
     fn items_of_a_real_dump_are_read_as_the_library_reads_them() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/dumps/kind-troubled.yaml");
         let text = std::fs::read_to_string(path).expect("the fixture");
-        let (_, items) = super::super::load::split_list(&text).expect("a list");
+        let (_, items) = super::super::yaml::split_list(&text).expect("a list");
         let plain = items.iter().filter(|item| match read(item, 128) {
             Some(value) => {
                 assert_eq!(Some(value), by_library(item), "{item}");

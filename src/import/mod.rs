@@ -20,6 +20,7 @@ mod container;
 mod directory;
 mod error;
 mod job;
+mod json;
 mod load;
 mod node;
 mod node_service;
@@ -35,6 +36,7 @@ mod upstream;
 mod volume;
 mod wire;
 mod workload;
+mod yaml;
 
 use std::sync::Arc;
 
@@ -42,8 +44,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use error::{Errors, Problem, Source};
-pub use load::{hosts, load, plain};
+pub use load::{hosts, load};
 pub use pod_spec::Admission;
+pub use yaml::plain;
 
 use crate::cluster::{Cluster, Name, ObjectKey, Time, Version};
 use assemble::Entry;
