@@ -21,6 +21,7 @@ pub mod import;
 pub mod judge;
 pub mod live;
 pub mod preflight;
+pub mod recipe;
 pub mod report;
 pub mod scenario;
 pub mod simulations;

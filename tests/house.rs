@@ -14,7 +14,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("import", &["cluster"]),
     ("engine", &["cluster", "upgrade"]),
     ("live", &["cluster", "engine", "import", "recipe", "upgrade::Action"]),
-    ("recipe", &["cluster"]),
+    ("recipe", &["cluster", "import::plain"]),
     (
         "simulator",
         &[

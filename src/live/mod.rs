@@ -8,6 +8,7 @@ mod kinds;
 mod lock;
 mod record;
 mod routing;
+pub mod ssh;
 mod store;
 
 pub use access::missing;
