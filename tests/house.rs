@@ -66,6 +66,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("simulator", &[]),
     ("explore", &["rand_xoshiro"]),
     ("forecast", &[]),
+    ("recipe", &[]),
     ("report", &[]),
 ];
 

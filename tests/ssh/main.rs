@@ -2,6 +2,7 @@
 
 mod access;
 mod jobs;
+mod recipes;
 mod sshd;
 mod traffic;
 

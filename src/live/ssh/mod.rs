@@ -8,6 +8,7 @@ mod error;
 mod inventory;
 mod job;
 mod known_hosts;
+mod work;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ pub use error::Error;
 pub use inventory::{Access, Hop, Inventory, Jump, Overrides, Target};
 pub use job::JobState;
 pub use known_hosts::{KnownHosts, Recorded, Verdict, fingerprint, lookup_name};
+pub use work::RecipeWork;
 
 /// Asks the operator for the passphrase of a key file.
 pub type Ask = Arc<dyn Fn(&Path) -> std::io::Result<String> + Send + Sync>;
@@ -121,6 +123,11 @@ impl Hosts {
     /// How a host is reached.
     pub fn target(&self, host: &str) -> Option<&Target> {
         self.targets.get(host)
+    }
+
+    /// Adds a host, or says anew how it is reached.
+    pub fn set_target(&mut self, host: &str, target: Target) {
+        self.targets.insert(host.to_owned(), target);
     }
 
     /// What holds for all hosts.
