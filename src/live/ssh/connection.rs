@@ -269,18 +269,11 @@ impl Verifier {
                 Err(Error::UnknownKey { host, algorithm, fingerprint, note: note.to_owned(), command })
             }
             Verdict::Changed(old) => {
+                let shown = format!("{algorithm} {fingerprint}");
                 let recorded = format!("{} {}", old.key.algorithm(), super::fingerprint(&old.key));
-                let command =
-                    format!("ssh-keygen -R {} -f {}", quote(&self.name), quote(&old.file.display().to_string()));
-                Err(Error::ChangedKey {
-                    host,
-                    algorithm,
-                    fingerprint,
-                    recorded,
-                    file: old.file,
-                    line: old.line,
-                    command,
-                })
+                let file = quote(&old.file.display().to_string());
+                let command = format!("ssh-keygen -R {} -f {file}", quote(&self.name)).into();
+                Err(Error::ChangedKey { host, shown, recorded, file: old.file, line: old.line, command })
             }
             Verdict::Revoked(mark) => {
                 Err(Error::RevokedKey { host, algorithm, fingerprint, file: mark.file, line: mark.line })

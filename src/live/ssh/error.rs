@@ -42,17 +42,15 @@ pub enum Error {
     },
     /// The host shows another key than the recorded one.
     #[error(
-        "THE HOST KEY OF {host} HAS CHANGED: it shows {algorithm} {fingerprint}, but {file} line {line} has {recorded}\n\
+        "THE HOST KEY OF {host} HAS CHANGED: it shows {shown}, but {file} line {line} has {recorded}\n\
          somebody may be listening in between, or the host was set up anew; find out which. If it was set up anew, remove the old \
          key with:\n  {command}"
     )]
     ChangedKey {
         /// Host with its address.
         host: String,
-        /// Type of the key that was shown.
-        algorithm: String,
-        /// Its fingerprint.
-        fingerprint: String,
+        /// Type and fingerprint of the key that was shown.
+        shown: String,
         /// Type and fingerprint of the recorded key.
         recorded: String,
         /// File of the recorded key.
@@ -60,7 +58,7 @@ pub enum Error {
         /// Its line, from 1.
         line: usize,
         /// The command that removes it.
-        command: String,
+        command: Box<str>,
     },
     /// The key is marked as revoked.
     #[error("the host key of {host} is revoked: {algorithm} {fingerprint} in {file} line {line}")]
