@@ -10,11 +10,13 @@ use crate::check::{Checked, Options, check};
 use crate::cluster::{Cluster, RunRecord, Version};
 use crate::engine::{self, End, Trouble};
 use crate::explore::Setup;
-use crate::live::{self, Commands, Connection, Hook, Lease, Live, Record, Routing};
+use crate::live::ssh::RecipeWork;
+use crate::live::{self, Commands, Connection, Hook, HostWork, Lease, Live, Record, Routing};
 use crate::preflight::Ignore;
 use crate::report::text::Detail;
 use crate::upgrade::{Accepted, Goal, Outcome, decide};
 
+use super::hosts::{SshArgs, recipe, recipe_values};
 use super::input::{GoalArgs, Walks};
 use super::live::{LiveArgs, now, read, run as block_on};
 use super::output::{self, Format, confirm, note};
@@ -82,11 +84,36 @@ pub struct Args {
 #[command(next_help_heading = "Hosts")]
 pub struct HostArgs {
     /// Command of this machine that upgrades the host of node $NODE ($ADDRESS, $VERSION, $FROM, $ROLE, $JOB)
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", conflicts_with = "recipe")]
     host_command: Option<String>,
+    /// Recipe that upgrades the hosts over SSH: a name of `cmsim recipe list`, or a file
+    #[arg(long, value_name = "NAME|FILE")]
+    recipe: Option<String>,
+    /// Value of a variable of the recipe
+    #[arg(long, value_name = "NAME=VALUE", requires = "recipe")]
+    recipe_var: Vec<String>,
+    #[command(flatten)]
+    ssh: SshArgs,
     /// Command of this machine that takes a backup and verifies it
     #[arg(long, value_name = "COMMAND")]
     backup_command: Option<String>,
+}
+
+impl HostArgs {
+    /// Who does the work on hosts; mistakes in recipe and inventory are found here.
+    fn work(&self, commands: Commands) -> anyhow::Result<Box<dyn HostWork>> {
+        let Some(name) = &self.recipe else { return Ok(Box::new(commands)) };
+        let recipe = (recipe(name)?, recipe_values(&self.recipe_var)?);
+        Ok(Box::new(RecipeWork::new(self.ssh.access()?, self.ssh.settings(), recipe, Box::new(commands))?))
+    }
+
+    fn commands(&self) -> Commands {
+        Commands {
+            upgrade: self.host_command.clone(),
+            back_up: self.backup_command.clone(),
+            folder: state_folder().join("jobs"),
+        }
+    }
 }
 
 /// Looks, asks, acts.
@@ -230,6 +257,7 @@ async fn act(
     checked: &Checked,
     going_on: bool,
 ) -> anyhow::Result<u8> {
+    let work = args.hosts.work(args.hosts.commands())?;
     let begun = now();
     let predicted: BTreeMap<String, u32> =
         checked.forecast.workloads.iter().map(|workload| (workload.key.to_string(), workload.lowest)).collect();
@@ -249,15 +277,10 @@ async fn act(
     }
     let id = record.get().id;
     let journal = args.journal.clone().unwrap_or_else(|| state_folder().join(format!("{id}.jsonl")));
-    let commands = Commands {
-        upgrade: args.hosts.host_command.clone(),
-        back_up: args.hosts.backup_command.clone(),
-        folder: state_folder().join("jobs"),
-    };
     let start = record.get().begun.unwrap_or(begun);
     let mut watch = Watch::new(record.get(), &journal, start, args.output, !args.no_pause)
         .with_context(|| format!("writing {}", journal.display()))?;
-    let mut live = Live::new(connection, lock, record, Box::new(commands), Routing::new(hooks(args)));
+    let mut live = Live::new(connection, lock, record, work, Routing::new(hooks(args)));
     live.wait_until_known().await?;
     if !going_on {
         live.clear().await?;

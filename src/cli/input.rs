@@ -310,7 +310,8 @@ pub fn setup(source: &Source, goal: &GoalArgs) -> anyhow::Result<Setup> {
 }
 
 /// A duration as kubectl's flags take it: `90s`, `5m`, `1h30m`, or plain seconds.
-fn duration(text: &str) -> Result<Millis, String> {
+/// A length of time as kubectl reads it; a bare number means seconds.
+pub fn duration(text: &str) -> Result<Millis, String> {
     match text.parse::<u32>() {
         Ok(seconds) => Ok(Millis::secs(i64::from(seconds))),
         Err(_) => text.parse::<Millis>().map_err(|error| error.to_string()),

@@ -5,9 +5,12 @@ mod capacity;
 mod check;
 mod conform;
 mod explain;
+mod facts;
+mod hosts;
 mod input;
 mod live;
 mod output;
+mod recipe;
 mod test;
 mod watch;
 
@@ -42,6 +45,8 @@ enum Command {
     Apply(apply::Args),
     Capacity(capacity::Args),
     Explain(explain::Args),
+    Facts(facts::Args),
+    Recipe(recipe::Args),
     Conform(conform::Args),
     Test(test::Args),
 }
@@ -62,6 +67,8 @@ pub fn main() -> ExitCode {
         Command::Apply(args) => apply::run(&args),
         Command::Capacity(args) => capacity::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Facts(args) => facts::run(&args),
+        Command::Recipe(args) => recipe::run(&args),
         Command::Conform(args) => conform::run(&args),
         Command::Test(args) => test::run(&args),
     };

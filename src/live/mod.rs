@@ -4,6 +4,7 @@ mod access;
 mod act;
 mod client;
 mod command;
+pub mod facts;
 mod kinds;
 mod lock;
 mod record;

@@ -285,16 +285,18 @@ impl Recipe {
         if defects.is_empty() { Ok(Job { id: id.to_owned(), steps: done }) } else { Err(defects) }
     }
 
+    /// Whether all of the operator's values are for variables of this recipe.
+    pub fn knows(&self, given: &BTreeMap<String, String>) -> Result<(), Defect> {
+        let Some(name) = given.keys().find(|name| !self.variables.contains_key(*name)) else { return Ok(()) };
+        let known: Vec<&str> = self.variables.keys().map(String::as_str).collect();
+        Err(defect("", "variables", format!("{name:?} is none of this recipe's ({})", known.join(", "))))
+    }
+
     /// Values by name.
     fn context(&self, values: &Values) -> Result<BTreeMap<String, String>, Defect> {
+        self.knows(&values.given)?;
         let mut context = self.variables.clone();
-        for (name, value) in &values.given {
-            if context.insert(name.clone(), value.clone()).is_none() {
-                let known: Vec<&str> = self.variables.keys().map(String::as_str).collect();
-                let message = format!("{name:?} is none of this recipe's ({})", known.join(", "));
-                return Err(defect("", "variables", message));
-            }
-        }
+        context.extend(values.given.clone());
         let number = |version: Version| version.to_string().trim_start_matches('v').to_owned();
         let own = [
             ("node", Some(values.node.clone())),

@@ -78,7 +78,7 @@ fn hop(text: &str) -> Result<Hop, String> {
         },
     };
     let port = port.parse().map_err(|_| wrong())?;
-    if address.is_empty() || user.as_deref() == Some("") {
+    if address.is_empty() || address.contains(['[', ']']) || user.as_deref() == Some("") {
         return Err(wrong());
     }
     Ok(Hop { user, address: address.to_owned(), port })

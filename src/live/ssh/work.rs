@@ -19,7 +19,7 @@ pub struct RecipeWork {
     recipe: Recipe,
     given: BTreeMap<String, String>,
     /// What the recipe is not for.
-    others: Box<dyn HostWork + Send>,
+    others: Box<dyn HostWork>,
     /// Jobs that this process has asked for.
     asked: BTreeSet<String>,
 }
@@ -31,10 +31,11 @@ impl RecipeWork {
         (inventory, flags, own_name): (Inventory, Overrides, String),
         settings: Settings,
         (recipe, given): (Recipe, BTreeMap<String, String>),
-        others: Box<dyn HostWork + Send>,
-    ) -> RecipeWork {
+        others: Box<dyn HostWork>,
+    ) -> Result<RecipeWork, Trouble> {
+        recipe.knows(&given).map_err(|defect| refused(&recipe.name, &[defect]))?;
         let hosts = Hosts::new(BTreeMap::new(), settings);
-        RecipeWork { hosts, inventory, flags, own_name, recipe, given, others, asked: BTreeSet::new() }
+        Ok(RecipeWork { hosts, inventory, flags, own_name, recipe, given, others, asked: BTreeSet::new() })
     }
 
     /// The job of a task; `None`: the task is not for the recipe.

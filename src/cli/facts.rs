@@ -1,0 +1,134 @@
+//! `cmsim facts`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use futures::StreamExt;
+use serde_json::Value;
+
+use crate::cluster::HostFacts;
+use crate::live::facts::facts;
+use crate::live::ssh::{Error, Hosts};
+
+use super::hosts::SshArgs;
+use super::live::{LiveArgs, now, run as block_on};
+use super::{NO, OK, output};
+
+/// How many hosts are asked at once.
+const AT_ONCE: usize = 16;
+
+/// Ask hosts over SSH for the facts that `check --hosts` reads; nothing is changed there
+#[derive(clap::Args)]
+#[command(
+    after_help = "The nodes are those of the dump (-f), of --nodes, of the inventory, or else of the live cluster.
+
+Examples:
+  cmsim facts --inventory inventory.yaml > hosts.yaml
+  cmsim facts -f cluster.yaml --ssh-user root --ssh-jump admin@bastion > hosts.yaml
+  cmsim check -f cluster.yaml --hosts hosts.yaml --to v1.37.2
+
+Exit codes: 0 all hosts have answered, 1 some have not (the others' facts are printed), 2 could not run."
+)]
+pub struct Args {
+    /// Dump of the cluster whose nodes are asked, as `check` reads it
+    #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with = "nodes")]
+    files: Vec<PathBuf>,
+    /// Nodes to ask; an address may be left out where the inventory has it
+    #[arg(long, value_name = "NAME[=ADDRESS],...", value_delimiter = ',')]
+    nodes: Vec<String>,
+    #[command(flatten)]
+    live: LiveArgs,
+    #[command(flatten)]
+    ssh: SshArgs,
+    /// How the facts are printed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Notation,
+}
+
+/// How facts are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+enum Notation {
+    /// The hosts file.
+    #[default]
+    Yaml,
+    /// The same as JSON.
+    Json,
+}
+
+/// Asks all hosts at once.
+pub fn run(args: &Args) -> anyhow::Result<u8> {
+    let (inventory, flags, own_name) = args.ssh.access()?;
+    let nodes: BTreeMap<String, Option<String>> = if !args.nodes.is_empty() {
+        let pair = |text: &String| match text.split_once('=') {
+            Some((name, address)) => (name.to_owned(), Some(address.to_owned())),
+            None => (text.clone(), None),
+        };
+        args.nodes.iter().map(pair).collect()
+    } else if args.files.is_empty() && args.ssh.inventory.is_some() && !args.live.are_given() {
+        inventory.hosts.keys().map(|name| (name.clone(), None)).collect()
+    } else {
+        let cluster = match args.files.as_slice() {
+            [] => args.live.read()?,
+            files => crate::import::load(files, &mut std::io::stdin())?,
+        };
+        let address = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        cluster.nodes().map(|(_, node)| (node.name().to_string(), address(node.info.address.as_str()))).collect()
+    };
+    if nodes.is_empty() {
+        bail!("there is no host to ask: name some with --nodes, or in the inventory");
+    }
+    let mut targets = BTreeMap::new();
+    let mut failed = BTreeMap::new();
+    for (node, address) in &nodes {
+        match inventory.target(node, address.as_deref(), &flags, &own_name) {
+            Ok(target) => drop(targets.insert(node.clone(), target)),
+            Err(error) => drop(failed.insert(node.clone(), error)),
+        }
+    }
+    let hosts = Hosts::new(targets, args.ssh.settings());
+    let (known, unknown) = block_on(async { Ok(ask(&hosts).await) })?;
+    failed.extend(unknown);
+    let result = known.iter().map(|(node, facts)| Ok((node.clone(), without_nulls(serde_json::to_value(facts)?))));
+    let result: serde_json::Map<String, Value> = result.collect::<anyhow::Result<_>>()?;
+    match args.output {
+        Notation::Json => output::json(&result)?,
+        Notation::Yaml => output::text(&serde_saphyr::to_string(&result).context("writing YAML")?)?,
+    }
+    for error in failed.values() {
+        output::note(&format!("no facts: {error}"));
+    }
+    Ok(if failed.is_empty() { OK } else { NO })
+}
+
+type Asked = (BTreeMap<String, HostFacts>, BTreeMap<String, Error>);
+
+async fn ask(hosts: &Hosts) -> Asked {
+    let names: Vec<String> = hosts.names().map(str::to_owned).collect();
+    let answers = futures::stream::iter(names).map(|name| async move {
+        let answer = facts(hosts, &name, || now().0).await;
+        (name, answer)
+    });
+    let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).collect().await;
+    hosts.close().await;
+    let (mut known, mut failed) = Asked::default();
+    for (name, answer) in answers {
+        match answer {
+            Ok(facts) => drop(known.insert(name, facts)),
+            Err(error) => drop(failed.insert(name, error)),
+        }
+    }
+    (known, failed)
+}
+
+/// What is not known is left out.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let known = map.into_iter().filter(|(_, value)| !value.is_null());
+            known.map(|(key, value)| (key, without_nulls(value))).collect()
+        }
+        other => other,
+    }
+}
