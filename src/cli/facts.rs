@@ -5,19 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use futures::StreamExt;
 use serde_json::Value;
 
-use crate::cluster::HostFacts;
-use crate::live::facts::facts;
-use crate::live::ssh::{Error, Hosts};
+use crate::live::facts::facts_of_all;
+use crate::live::ssh::Hosts;
 
 use super::hosts::SshArgs;
 use super::live::{LiveArgs, now, run as block_on};
 use super::{NO, OK, output};
-
-/// How many hosts are asked at once.
-const AT_ONCE: usize = 16;
 
 /// Ask hosts over SSH for the facts that `check --hosts` reads; nothing is changed there
 #[derive(clap::Args)]
@@ -88,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         }
     }
     let hosts = Hosts::new(targets, args.ssh.settings());
-    let (known, unknown) = block_on(async { Ok(ask(&hosts).await) })?;
+    let (known, unknown) = block_on(async { Ok(facts_of_all(&hosts, || now().0).await) })?;
     failed.extend(unknown);
     let result = known.iter().map(|(node, facts)| Ok((node.clone(), without_nulls(serde_json::to_value(facts)?))));
     let result: serde_json::Map<String, Value> = result.collect::<anyhow::Result<_>>()?;
@@ -100,26 +95,6 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         output::note(&format!("no facts: {error}"));
     }
     Ok(if failed.is_empty() { OK } else { NO })
-}
-
-type Asked = (BTreeMap<String, HostFacts>, BTreeMap<String, Error>);
-
-async fn ask(hosts: &Hosts) -> Asked {
-    let names: Vec<String> = hosts.names().map(str::to_owned).collect();
-    let answers = futures::stream::iter(names).map(|name| async move {
-        let answer = facts(hosts, &name, || now().0).await;
-        (name, answer)
-    });
-    let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).collect().await;
-    hosts.close().await;
-    let (mut known, mut failed) = Asked::default();
-    for (name, answer) in answers {
-        match answer {
-            Ok(facts) => drop(known.insert(name, facts)),
-            Err(error) => drop(failed.insert(name, error)),
-        }
-    }
-    (known, failed)
 }
 
 /// What is not known is left out.

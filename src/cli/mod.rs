@@ -42,7 +42,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Args),
-    Apply(apply::Args),
+    Apply(Box<apply::Args>),
     Capacity(capacity::Args),
     Explain(explain::Args),
     Facts(facts::Args),

@@ -1,6 +1,6 @@
 //! What a host is to do, step by step.
 
-use std::time::Duration;
+use crate::cluster::Millis;
 
 /// A long piece of work on one host, done once under supervision of the host itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,8 +22,8 @@ pub struct JobStep {
     pub run: String,
     /// Ends with 0 if the work has had its effect; asked again until then. Empty: `run` says it all.
     pub verify: String,
-    /// How long `run` may take, and `verify` wait.
-    pub timeout: Duration,
+    /// How long `run` may take, and `verify` wait; counted in whole seconds.
+    pub timeout: Millis,
     /// Was it interrupted, it must not be begun again (unless `check` says that it is done).
     pub once: bool,
 }

@@ -6,7 +6,6 @@ mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -278,8 +277,6 @@ impl Recipe {
                 });
                 if rendered.trim().is_empty() { String::new() } else { format!("{shared}\n{rendered}") }
             });
-            // Whole seconds, as `timeout` takes them; a negative one does not pass `lint`.
-            let timeout = Duration::from_secs(u64::try_from(timeout.0 / 1000).unwrap_or_default());
             done.push(JobStep { name: name.clone(), check, run, verify, timeout, once });
         }
         if defects.is_empty() { Ok(Job { id: id.to_owned(), steps: done }) } else { Err(defects) }

@@ -4,6 +4,7 @@ mod defects;
 mod documents;
 mod flags;
 mod inputs;
+mod recipes;
 mod results;
 
 use std::io::Write as _;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cmsim::cluster::Millis;
 use cmsim::live::ssh::{Error, Hosts, JobState};
 use cmsim::recipe::{Job, JobStep};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,7 +21,7 @@ fn step(name: &str, run: &str) -> JobStep {
         check: String::new(),
         run: run.to_owned(),
         verify: String::new(),
-        timeout: Duration::from_secs(20),
+        timeout: Millis::secs(20),
         once: false,
     }
 }
@@ -97,7 +98,7 @@ fn a_failed_job_stays_failed_until_it_is_started_again() {
         assert_eq!(end(&hosts, &up).await, JobState::Succeeded);
         assert_eq!(counts(&sshd), ["a", "b", "b", "c"]);
         let mut slow = step("slow", "sleep 30");
-        slow.timeout = Duration::from_secs(1);
+        slow.timeout = Millis::secs(1);
         let slow = job("slow", vec![slow]);
         assert!(matches!(end(&hosts, &slow).await, JobState::Failed { exit_code: 124, .. }));
     });

@@ -1,6 +1,7 @@
 //! Hosts over SSH, against a real sshd on loopback that each test starts for itself.
 
 mod access;
+mod facts;
 mod jobs;
 mod recipes;
 mod sshd;

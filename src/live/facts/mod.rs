@@ -3,7 +3,10 @@
 mod manifest;
 mod parse;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
+
+use futures::StreamExt;
 
 use super::ssh::{Error, Hosts, Sudo};
 use crate::cluster::HostFacts;
@@ -12,6 +15,32 @@ pub use parse::parse;
 
 /// How often the clock is asked for; the answer with the shortest way counts.
 const CLOCK_TRIES: usize = 3;
+
+/// How many hosts are asked at once.
+const AT_ONCE: usize = 16;
+
+/// What came of asking: facts by host, and why there are none.
+pub type Asked = (BTreeMap<String, HostFacts>, BTreeMap<String, Error>);
+
+/// Asks all hosts, as [`facts`] does, and closes their connections.
+pub async fn facts_of_all(hosts: &Hosts, now: impl Fn() -> i64) -> Asked {
+    let names: Vec<String> = hosts.names().map(str::to_owned).collect();
+    let now = &now;
+    let answers = futures::stream::iter(names).map(|name| async move {
+        let answer = facts(hosts, &name, now).await;
+        (name, answer)
+    });
+    let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).collect().await;
+    hosts.close().await;
+    let (mut known, mut failed) = Asked::default();
+    for (name, answer) in answers {
+        match answer {
+            Ok(facts) => drop(known.insert(name, facts)),
+            Err(error) => drop(failed.insert(name, error)),
+        }
+    }
+    (known, failed)
+}
 
 /// Asks a host for its facts. Nothing is changed there. `now` is the operator's clock, in milliseconds since 1970.
 pub async fn facts(hosts: &Hosts, host: &str, now: impl Fn() -> i64) -> Result<HostFacts, Error> {

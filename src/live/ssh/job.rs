@@ -117,7 +117,7 @@ fn supervised(folder: &str, job: &Job) -> String {
     for step in &job.steps {
         let words = [&step.check, &step.run, &step.verify].map(|script| quote(script)).join(" ");
         let once = if step.once { "once" } else { "any" };
-        let seconds = step.timeout.as_secs().max(1);
+        let seconds = (step.timeout.0 / 1000).max(1);
         // Writing to a String cannot fail.
         let _ = writeln!(text, "step {} {once} {seconds} {words}", quote(&step.name));
     }
