@@ -14,6 +14,8 @@ use super::connection::Verifier;
 use super::known_hosts::fingerprint;
 use super::{Ask, Error, Settings, Target};
 
+/// A host that hangs up after fewer keys than this has not done so because of them (MaxAuthTries of sshd is 6).
+const FEW_KEYS: usize = 3;
 /// How often a passphrase may be mistyped.
 const TRIES: usize = 3;
 
@@ -181,6 +183,7 @@ impl Login<'_> {
         self.tried.push(what);
         match answer {
             Ok(AuthResult::Success) => Ok(true),
+            Ok(AuthResult::Failure { .. }) if self.handle.is_closed() => Err(self.lost("while logging in")),
             Ok(AuthResult::Failure { partial_success, .. }) => {
                 if partial_success {
                     self.tried.push("which was accepted, but the host asks for more than a key".to_owned());
@@ -191,9 +194,9 @@ impl Login<'_> {
         }
     }
 
-    /// A host hangs up after too many keys.
+    /// A host hangs up after too many keys; else the connection broke.
     fn lost(&self, why: &str) -> Error {
-        if !self.tried.is_empty() {
+        if self.tried.len() >= FEW_KEYS {
             return self.denied();
         }
         Error::Lost { host: self.label.to_owned(), why: why.to_owned() }
