@@ -66,13 +66,13 @@ const PURE: &[(&str, &[&str])] = &[
     ("simulator", &[]),
     ("explore", &["rand_xoshiro"]),
     ("forecast", &[]),
-    ("recipe", &[]),
+    ("recipe", &["std::time"]),
     ("report", &[]),
 ];
 
 /// Crates of the outside world, and the rooms that may use them.
 const ONLY_IN: &[(&str, &[&str])] =
-    &[("kube", &["live"]), ("russh", &["live"]), ("tokio", &["live", "engine", "cli"]), ("futures", &["live"])];
+    &[("kube", &["live"]), ("russh", &["live"]), ("tokio", &["live", "engine", "cli"]), ("futures", &["live", "cli"])];
 
 const NO_ROOM_NAMES: &[&str] = &["utils", "util", "common", "helpers", "helper", "prelude", "misc"];
 const PRINTS: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"];

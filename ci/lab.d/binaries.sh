@@ -3,7 +3,7 @@
 
 # Sets from_bin, to_bin, coredns: folders; kind: the program.
 build_binaries() {
-    local second=(kubeadm kubelet kubectl kube-proxy) first=(etcd etcdctl kube-apiserver kube-controller-manager kube-scheduler)
+    local second=(kubeadm kubelet kubectl kube-proxy) first=(etcd etcdctl etcdutl kube-apiserver kube-controller-manager kube-scheduler)
     from_bin=$("$here/binaries" "$from" "${first[@]}" "${second[@]}") || skipped "cannot build Kubernetes $from"
     to_bin=$("$here/binaries" "$to" "${first[@]}" "${second[@]}") || skipped "cannot build Kubernetes $to"
     built kind "$(key "$here/kind/go.sum" "$(go version)")" build_kind

@@ -19,7 +19,7 @@ make_images() {
             lay_image "$work/image" "$bin/$name"
             make_image "$work/image" "registry.k8s.io/$name:$version" '' "$folder/archives"
         done
-        lay_image "$work/image" "$bin/etcd" "$bin/etcdctl"
+        lay_image "$work/image" "$bin/etcd" "$bin/etcdctl" "$bin/etcdutl"
         make_image "$work/image" "registry.k8s.io/etcd:$(sed 's/^v//' "$here/kubernetes/$version/etcd-version")-0" '' "$folder/archives"
         name=$(cat "$here/kubernetes/$version/coredns-version")
         lay_image "$work/image" "$coredns/$name/coredns"

@@ -79,6 +79,9 @@ pub struct Args {
     output: Format,
 }
 
+/// The recipe for backups where the operator names none.
+const BACKUP: &str = "backup-kubeadm";
+
 /// How hosts are upgraded.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Hosts")]
@@ -92,6 +95,12 @@ pub struct HostArgs {
     /// Value of a variable of the recipe
     #[arg(long, value_name = "NAME=VALUE", requires = "recipe")]
     recipe_var: Vec<String>,
+    /// Recipe that takes the backup on the first control-plane node; backup-kubeadm where a recipe upgrades the hosts
+    #[arg(long, value_name = "NAME|FILE", requires = "recipe", conflicts_with = "backup_command")]
+    backup_recipe: Option<String>,
+    /// Value of a variable of the backup's recipe
+    #[arg(long, value_name = "NAME=VALUE", requires = "recipe")]
+    backup_var: Vec<String>,
     #[command(flatten)]
     ssh: SshArgs,
     /// Command of this machine that takes a backup and verifies it
@@ -104,7 +113,13 @@ impl HostArgs {
     fn work(&self, commands: Commands) -> anyhow::Result<Box<dyn HostWork>> {
         let Some(name) = &self.recipe else { return Ok(Box::new(commands)) };
         let recipe = (recipe(name)?, recipe_values(&self.recipe_var)?);
-        Ok(Box::new(RecipeWork::new(self.ssh.access()?, self.ssh.settings(), recipe, Box::new(commands))?))
+        let back_up = match (&self.backup_recipe, &self.backup_command) {
+            (Some(name), _) => Some((super::hosts::recipe(name)?, recipe_values(&self.backup_var)?)),
+            (None, Some(_)) => None,
+            (None, None) => Some((super::hosts::recipe(BACKUP)?, recipe_values(&self.backup_var)?)),
+        };
+        let (access, settings) = (self.ssh.access()?, self.ssh.settings());
+        Ok(Box::new(RecipeWork::new(access, settings, recipe, back_up, Box::new(commands))?))
     }
 
     fn commands(&self) -> Commands {

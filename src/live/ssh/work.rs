@@ -6,9 +6,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::{Error, Hosts, Inventory, JobState, Overrides, Settings};
+use crate::cluster::Version;
 use crate::engine::Trouble;
 use crate::live::act::{HostTask, HostWork, JobState as Standing, Role as Part, Task};
 use crate::recipe::{Defect, Job, Recipe, Role, Values};
+
+/// A recipe with the operator's values for its variables.
+pub type Prepared = (Recipe, BTreeMap<String, String>);
 
 /// Hosts that a recipe upgrades.
 pub struct RecipeWork {
@@ -16,31 +20,40 @@ pub struct RecipeWork {
     inventory: Inventory,
     flags: Overrides,
     own_name: String,
-    recipe: Recipe,
-    given: BTreeMap<String, String>,
-    /// What the recipe is not for.
+    upgrade: Prepared,
+    /// `None`: backups are the others' work.
+    back_up: Option<Prepared>,
+    /// What no recipe is for.
     others: Box<dyn HostWork>,
     /// Jobs that this process has asked for.
     asked: BTreeSet<String>,
 }
 
 impl RecipeWork {
-    /// `given` are the operator's values for the recipe's variables; backups go to `others`. A job that failed or was lost before
+    /// Work by a recipe for upgrades and perhaps one for backups, which go to `others` if there is none. A job that failed or was lost before
     /// is started again once: giving the command again is what the operator says it with.
     pub fn new(
         (inventory, flags, own_name): (Inventory, Overrides, String),
         settings: Settings,
-        (recipe, given): (Recipe, BTreeMap<String, String>),
+        upgrade: Prepared,
+        back_up: Option<Prepared>,
         others: Box<dyn HostWork>,
     ) -> Result<RecipeWork, Trouble> {
-        recipe.knows(&given).map_err(|defect| refused(&recipe.name, &[defect]))?;
+        for (recipe, given) in [&upgrade].into_iter().chain(&back_up) {
+            recipe.knows(given).map_err(|defect| refused(&recipe.name, &[defect]))?;
+        }
         let hosts = Hosts::new(BTreeMap::new(), settings);
-        Ok(RecipeWork { hosts, inventory, flags, own_name, recipe, given, others, asked: BTreeSet::new() })
+        Ok(RecipeWork { hosts, inventory, flags, own_name, upgrade, back_up, others, asked: BTreeSet::new() })
     }
 
     /// The job of a task; `None`: the task is not for the recipe.
     fn job(&self, task: &HostTask) -> Result<Option<Job>, Trouble> {
-        let Task::Upgrade { to, from, role } = task.what else { return Ok(None) };
+        let (prepared, to, from, role) = match task.what {
+            Task::Upgrade { to, from, role } => (Some(&self.upgrade), to, from, role),
+            // A backup knows no versions.
+            Task::BackUp => (self.back_up.as_ref(), Version::new(0, 0), None, Part::FirstControlPlane),
+        };
+        let Some((recipe, given)) = prepared else { return Ok(None) };
         let role = match role {
             Part::FirstControlPlane => Role::FirstControlPlane,
             Part::ControlPlane => Role::ControlPlane,
@@ -52,9 +65,9 @@ impl RecipeWork {
             role,
             version: to,
             from,
-            given: self.given.clone(),
+            given: given.clone(),
         };
-        self.recipe.job(&task.id, &values).map(Some).map_err(|defects| refused(&self.recipe.name, &defects))
+        recipe.job(&task.id, &values).map(Some).map_err(|defects| refused(&recipe.name, &defects))
     }
 
     async fn begin(&mut self, task: &HostTask) -> Result<(), Trouble> {
@@ -74,7 +87,7 @@ impl RecipeWork {
     }
 
     async fn look(&mut self, task: &HostTask) -> Result<Standing, Trouble> {
-        if !matches!(task.what, Task::Upgrade { .. }) {
+        if task.what == Task::BackUp && self.back_up.is_none() {
             return self.others.state(task).await;
         }
         self.reach(task)?;
