@@ -155,7 +155,9 @@ fn changed(text: &str) -> Vec<ChangedFile> {
             // Times, owners, modes: no content.
             _ => return None,
         };
-        path.starts_with('/').then(|| ChangedFile { path: path.to_owned(), note: note.to_owned() })
+        // Documentation is often left out on purpose.
+        let counts = path.starts_with('/') && !path.starts_with("/usr/share/");
+        counts.then(|| ChangedFile { path: path.to_owned(), note: note.to_owned() })
     });
     files.collect()
 }
