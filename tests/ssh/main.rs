@@ -6,6 +6,7 @@ mod jobs;
 mod recipes;
 mod sshd;
 mod traffic;
+mod work;
 
 use std::collections::BTreeMap;
 use std::future::Future;
