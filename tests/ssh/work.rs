@@ -41,7 +41,7 @@ fn work(sshd: &Sshd, recipe: Recipe, given: &[(&str, &str)]) -> Result<RecipeWor
         given.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     let commands =
         Commands { upgrade: None, back_up: Some("touch \"$FOLDER/backup\"".to_owned()), folder: sshd.path("commands") };
-    RecipeWork::new((Inventory::default(), flags, user()), sshd.settings(), (recipe, given), Box::new(commands))
+    RecipeWork::new((Inventory::default(), flags, user()), sshd.settings(), (recipe, given), None, Box::new(commands))
 }
 
 async fn end(work: &mut RecipeWork, task: &HostTask) -> JobState {
@@ -94,7 +94,8 @@ fn mistakes_are_refused_and_silence_is_waited_out() {
         let commands = Commands { upgrade: None, back_up: None, folder: sshd.path("commands") };
         let access = (Inventory::default(), flags, user());
         let mut gone =
-            RecipeWork::new(access, sshd.settings(), (recipe(&sshd, ""), BTreeMap::new()), Box::new(commands)).unwrap();
+            RecipeWork::new(access, sshd.settings(), (recipe(&sshd, ""), BTreeMap::new()), None, Box::new(commands))
+                .unwrap();
         assert!(matches!(gone.ensure(&upgrade()).await, Err(Trouble::Unreachable(_))));
     });
 }
