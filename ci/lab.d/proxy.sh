@@ -24,7 +24,7 @@ write_proxy_configuration() {
     echo "$how" >"$state/checks"
     {
         printf 'global\n    stats socket %s mode 600 level admin\n    maxconn 2000\n' "$state/haproxy.sock"
-        printf 'defaults\n    timeout connect 2s\n    timeout client 60s\n    timeout server 60s\n'
+        printf 'defaults\n    timeout connect 2s\n    timeout client 60s\n    timeout server 60s\n    retries 0\n'
         while read -r name node_port port; do
             printf 'listen %s\n    mode http\n    bind 127.0.0.1:%s\n    balance roundrobin\n    option http-server-close\n' "$name" "$port"
             [[ $how != http ]] || printf '    option httpchk GET /\n'

@@ -288,7 +288,15 @@ async fn act(
         };
         record.change(|record| *record = new).await?;
     } else {
-        record.change(|record| record.predicted = predicted).await?;
+        // What was foretold for the nodes that are done holds for the whole run.
+        record
+            .change(|record| {
+                for (object, lowest) in predicted {
+                    let known = record.predicted.entry(object).or_insert(lowest);
+                    *known = lowest.min(*known);
+                }
+            })
+            .await?;
     }
     let id = record.get().id;
     let journal = args.journal.clone().unwrap_or_else(|| state_folder().join(format!("{id}.jsonl")));

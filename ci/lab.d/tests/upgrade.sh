@@ -1,0 +1,106 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# cmsim upgrades the lab for real, under load: what it foretells is what happens. Needs a lab that nobody has upgraded yet.
+# CMSIM names the program (default: built here, release).
+
+program=${CMSIM:-$here/../target/release/cmsim}
+[[ -n ${CMSIM:-} ]] || (cd "$here/.." && cargo build --release --quiet)
+results=$state/log/upgrade
+rm -rf "$results" && mkdir -p "$results"
+export XDG_STATE_HOME=$results/own
+passed=0 missed=0
+check() {
+    local what=$1
+    shift
+    if "$@" >"$results/check" 2>&1; then
+        passed=$((passed + 1))
+        echo "ok      $what"
+    else
+        missed=$((missed + 1))
+        echo "FAILED  $what"
+        tail -8 "$results/check" | sed 's/^/        /'
+    fi
+}
+cluster_flags=(--kubeconfig "$state/kubeconfig" --to "$to")
+ssh_flags=(--ssh-user ops --ssh-key "$state/ssh/id_ed25519" --ssh-known-hosts "$state/ssh/known_hosts")
+run_apply() { # RESULT FLAG...
+    local result=$1
+    shift
+    bounded 1500 "$program" apply "${cluster_flags[@]}" --walks 50 --yes --recipe kubeadm-apt \
+        --recipe-var kubeadmFlags=--ignore-preflight-errors=SystemVerification "${ssh_flags[@]}" --haproxy "$state/haproxy.sock" \
+        --drain-timeout 90s "$@" >"$results/$result.out" 2>"$results/$result.err"
+}
+ends_with() { # CODE COMMAND...
+    local wanted=$1 code=0
+    shift
+    "$@" || code=$?
+    echo "exit code $code, wanted $wanted"
+    tail -5 "$results"/*.err
+    ((code == wanted))
+}
+json() { python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$results/check.json" "$1"; }
+is() { local got; got=$(json "$1"); echo "$1 is $got, wanted $2"; [[ $got == "$2" ]]; }
+at_version() { [[ $(kube get nodes -o jsonpath='{.items[*].status.nodeInfo.kubeletVersion}' | tr ' ' '\n' | sort -u) == "$1" ]]; }
+untouched() { at_version "$from" && [[ -z $(kube get nodes -o jsonpath='{.items[*].spec.unschedulable}') ]]; }
+start_load() { start "load-$1" python3 "$parts/load.py" "http://127.0.0.1:$2/" "$results/load-$1"; }
+end_load() { stop "$state/load-$1.pid"; tail -n 1 "$results/load-$1"; }
+failed_requests() { tail -n 1 "$results/load-$1" | sed 's/.*, \([0-9]*\) failed/\1/'; }
+# Seconds of the clock in which a request failed.
+failed_seconds() { awk '!/^#/ { seconds[int($1)] } END { print length(seconds) }' "$results/load-$1"; }
+none_failed() { head -3 "$results/load-$1"; [[ $(failed_requests "$1") == 0 ]]; }
+some_failed() { tail -1 "$results/load-$1"; (($(failed_requests "$1") > 0)); }
+within() { echo "$(failed_seconds "$1") s with failures, foretold $2"; python3 -c 'import sys; sys.exit(float(sys.argv[1]) > float(sys.argv[2]))' "$(failed_seconds "$1")" "$2"; }
+# Column 3 of the recap is what was foretold, column 2 what was seen.
+kept_predictions() { awk '/^ *WORKLOAD/ { in_table = 1; next } in_table && NF == 3 { print; if ($2 < $3) bad = 1 } END { exit bad }' "$results/second.out"; }
+restored() {
+    local snapshot=$results/snapshot.db restore=$results/restore port=23790 pid count
+    over_ssh "root@$first" 'cat "$(ls -1d /var/backups/cmsim/2*Z | tail -n 1)/etcd-snapshot.db"' >"$snapshot" || return
+    rm -rf "$restore"
+    "$from_bin/etcdutl" snapshot restore "$snapshot" --data-dir "$restore" || return
+    "$from_bin/etcd" --data-dir "$restore" --listen-client-urls http://127.0.0.1:$port --advertise-client-urls http://127.0.0.1:$port \
+        --listen-peer-urls http://127.0.0.1:$((port + 1)) >"$results/etcd.log" 2>&1 &
+    pid=$!
+    wait_for 30 etcd "$from_bin/etcdctl" --endpoints http://127.0.0.1:$port endpoint health
+    count=$("$from_bin/etcdctl" --endpoints http://127.0.0.1:$port get --prefix --keys-only /registry/deployments/shop/ | grep -c /)
+    kill "$pid"
+    wait "$pid"
+    echo "$count Deployments of shop in the snapshot"
+    [[ $count == 4 ]]
+}
+over_ssh() { bounded 60 ssh -F "$state/ssh/config" "$@" </dev/null; }
+
+first=$(awk '$3 == "control-plane" { print $1; exit }' "$state/nodes.txt")
+at_version "$from" || failed "the nodes are not at $from any more: ci/lab down && ci/lab test upgrade"
+build_binaries
+apply_apps web abrupt single blocked
+for port in 18080 18081 18082 18083; do wait_for 30 "the proxy" curl -fsS "http://127.0.0.1:$port/"; done
+sleep 5
+
+check "wrong host key: refused with the fingerprint and the way to accept it" \
+    bash -c '! "$@" 2>"$0/key.err" && grep -q SHA256: "$0/key.err" && grep -q 'accept it with' "$0/key.err"' "$results" \
+    "$program" facts --kubeconfig "$state/kubeconfig" --ssh-user ops --ssh-key "$state/ssh/id_ed25519" --ssh-known-hosts /dev/null
+check "facts of all hosts" bash -c '"${@:1}" >"$0/hosts.yaml"' "$results" "$program" facts --kubeconfig "$state/kubeconfig" "${ssh_flags[@]}"
+check "check on the live cluster ends with 1" ends_with 1 bash -c '"${@:1}" >"$0/check.json"' "$results" \
+    "$program" check "${cluster_flags[@]}" --hosts "$results/hosts.yaml" --drain-timeout 90s -o json
+check "check says disruptive" is 'd["verdict"]' disruptive
+check "check names single" is 'any(f["object"] == "shop/Deployment/single" for f in d["findings"])' True
+check "check says that it does not finish, by the pod of blocked" is 'any(p["pod"].startswith("shop/Pod/blocked-") for n in d["nodes"] for p in n["blockedPods"])' True
+check "check puts requests to abrupt at risk" is '[s["requestsAtRiskSeconds"] > 0 for s in d["services"] if s["name"] == "abrupt"]' '[True]'
+check "check puts no request to web at risk" is '[s["requestsAtRiskSeconds"] for s in d["services"] if s["name"] == "web"]' '[0.0]'
+check "apply is refused while disruptions are not accepted" ends_with 1 run_apply refused
+check "apply changes nothing then" untouched
+accept=(--even-if-blocked --accept-disruption shop/Deployment/single --accept-disruption shop/Service/single)
+for name in web:18080 abrupt:18081 single:18082; do start_load "${name%:*}" "${name#*:}"; done
+check "apply stops at the pod that blocks" ends_with 1 run_apply first "${accept[@]}"
+check "and names it" grep -q '^stopped: .*shop/Pod/blocked-' "$results/first.err"
+kube -n shop patch poddisruptionbudget blocked --type=merge -p '{"spec":{"minAvailable":null,"maxUnavailable":1}}' >/dev/null
+sleep 3
+check "the same command goes on to the end" ends_with 0 run_apply second "${accept[@]}"
+for name in web abrupt single; do echo "        $name: $(end_load "$name"), $(failed_seconds "$name") s with failures"; done
+check "every node runs $to" at_version "$to"
+check "no request to web failed" none_failed web
+check "requests to single failed, as foretold" some_failed single
+check "requests to abrupt failed at most in the seconds foretold" within abrupt "$(json 'sum(s["requestsAtRiskSeconds"] for s in d["services"] if s["name"] == "abrupt") + 1')"
+check "no workload had fewer ready pods than foretold" kept_predictions
+check "the backup's snapshot holds the objects" restored
+echo "$passed passed, $missed failed; details in $results"
+((missed == 0))
