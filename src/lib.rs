@@ -4,10 +4,10 @@
 //!
 //! ```text
 //!  kubectl dump ─┐                         ┌─> preflight ──> findings ──────────────┐
-//!                ├─> import ─> cluster ────┤                                        ├─> report (text, JSON)
+//!  live cluster ─┼─> import ─> cluster ────┤                                        ├─> report (text, JSON)
 //!  host facts  ──┘                         └─> simulator ──explore──> trace ──> judge, forecast ─┘
 //!                                                ^      │
-//!                                                └ upgrade::decide(goal, cluster, now)
+//!                                                └ upgrade::decide(goal, cluster, now) <── the same ──> engine <──> live
 //! ```
 
 pub mod check;
