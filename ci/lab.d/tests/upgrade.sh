@@ -37,18 +37,25 @@ ends_with() { # CODE COMMAND...
     tail -5 "$results"/*.err
     ((code == wanted))
 }
-json() { python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$results/check.json" "$1"; }
+json() { python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$results/${2:-check.json}" "$1"; }
 is() { local got; got=$(json "$1"); echo "$1 is $got, wanted $2"; [[ $got == "$2" ]]; }
 at_version() { [[ $(kube get nodes -o jsonpath='{.items[*].status.nodeInfo.kubeletVersion}' | tr ' ' '\n' | sort -u) == "$1" ]]; }
 untouched() { at_version "$from" && [[ -z $(kube get nodes -o jsonpath='{.items[*].spec.unschedulable}') ]]; }
 start_load() { start "load-$1" python3 "$parts/load.py" "http://127.0.0.1:$2/" "$results/load-$1"; }
 end_load() { stop "$state/load-$1.pid"; tail -n 1 "$results/load-$1"; }
 failed_requests() { tail -n 1 "$results/load-$1" | sed 's/.*, \([0-9]*\) failed/\1/'; }
-# Seconds of the clock in which a request failed.
-failed_seconds() { awk '!/^#/ { seconds[int($1)] } END { print length(seconds) }' "$results/load-$1"; }
+# How long requests failed: from the beginning of the first to that of the last of each bundle of failures.
+failed_seconds() {
+    grep -v '^#' "$results/load-$1" | sort -n | awk '
+        NR == 1 || $1 - last >= 0.5 { total += last - first; first = $1 }
+        { last = $1 }
+        END { printf "%.3f\n", total + last - first }' || true
+}
 none_failed() { head -3 "$results/load-$1"; [[ $(failed_requests "$1") == 0 ]]; }
 some_failed() { tail -1 "$results/load-$1"; (($(failed_requests "$1") > 0)); }
-within() { echo "$(failed_seconds "$1") s with failures, foretold $2"; python3 -c 'import sys; sys.exit(float(sys.argv[1]) > float(sys.argv[2]))' "$(failed_seconds "$1")" "$2"; }
+within() { # NAME SECONDS
+    echo "$(failed_seconds "$1") s with failures, foretold $2"; python3 -c 'import sys; sys.exit(float(sys.argv[1]) > float(sys.argv[2]))' "$(failed_seconds "$1")" "$2"
+}
 # Column 3 of the recap is what was foretold, column 2 what was seen.
 kept_predictions() { awk '/^ *WORKLOAD/ { in_table = 1; next } in_table && NF == 3 { print; if ($2 < $3) bad = 1 } END { exit bad }' "$results/second.out"; }
 restored() {
@@ -76,12 +83,13 @@ for port in 18080 18081 18082 18083; do wait_for 30 "the proxy" curl -fsS "http:
 sleep 5
 
 check "wrong host key: refused with the fingerprint and the way to accept it" \
-    bash -c '! "$@" 2>"$0/key.err" && grep -q SHA256: "$0/key.err" && grep -q 'accept it with' "$0/key.err"' "$results" \
+    bash -c '! "$@" 2>"$0/key.err" && grep -q SHA256: "$0/key.err" && grep -q "accept it" "$0/key.err"' "$results" \
     "$program" facts --kubeconfig "$state/kubeconfig" --ssh-user ops --ssh-key "$state/ssh/id_ed25519" --ssh-known-hosts /dev/null
 check "facts of all hosts" bash -c '"${@:1}" >"$0/hosts.yaml"' "$results" "$program" facts --kubeconfig "$state/kubeconfig" "${ssh_flags[@]}"
 check "check on the live cluster ends with 1" ends_with 1 bash -c '"${@:1}" >"$0/check.json"' "$results" \
     "$program" check "${cluster_flags[@]}" --hosts "$results/hosts.yaml" --drain-timeout 90s -o json
-check "check says disruptive" is 'd["verdict"]' disruptive
+# Which of the two comes first depends on where the scheduler has put the pods.
+check "check says disruptive or blocked" is 'd["verdict"] in ("disruptive", "blocked")' True
 check "check names single" is 'any(f["object"] == "shop/Deployment/single" for f in d["findings"])' True
 check "check says that it does not finish, by the pod of blocked" is 'any(p["pod"].startswith("shop/Pod/blocked-") for n in d["nodes"] for p in n["blockedPods"])' True
 check "check puts requests to abrupt at risk" is '[s["requestsAtRiskSeconds"] > 0 for s in d["services"] if s["name"] == "abrupt"]' '[True]'
@@ -94,12 +102,18 @@ check "apply stops at the pod that blocks" ends_with 1 run_apply first "${accept
 check "and names it" grep -q '^stopped: .*shop/Pod/blocked-' "$results/first.err"
 kube -n shop patch poddisruptionbudget blocked --type=merge -p '{"spec":{"minAvailable":null,"maxUnavailable":1}}' >/dev/null
 sleep 3
+bounded 120 "$program" check "${cluster_flags[@]}" --drain-timeout 90s -o json >"$results/after.json" || true
+check "check says disruptive then, unless single has moved already" \
+    grep -Eq '"verdict": "(disruptive|non-disruptive)"' "$results/after.json"
 check "the same command goes on to the end" ends_with 0 run_apply second "${accept[@]}"
 for name in web abrupt single; do echo "        $name: $(end_load "$name"), $(failed_seconds "$name") s with failures"; done
 check "every node runs $to" at_version "$to"
 check "no request to web failed" none_failed web
 check "requests to single failed, as foretold" some_failed single
-check "requests to abrupt failed at most in the seconds foretold" within abrupt "$(json 'sum(s["requestsAtRiskSeconds"] for s in d["services"] if s["name"] == "abrupt") + 1')"
+# Each of the two runs had its forecast.
+at_risk='sum(s["requestsAtRiskSeconds"] for s in d["services"] if s["name"] == "abrupt")'
+check "requests to abrupt failed" some_failed abrupt
+check "but not for longer than foretold" within abrupt "$(python3 -c "print($(json "$at_risk") + $(json "$at_risk" after.json))")"
 check "no workload had fewer ready pods than foretold" kept_predictions
 check "the backup's snapshot holds the objects" restored
 echo "$passed passed, $missed failed; details in $results"
