@@ -131,7 +131,12 @@ fn killed_everywhere(light: &Path) {
         let db = LowestReady::watch(scope, &cluster, "db");
         loop {
             let mut run = Running::start(cluster.apply(&[]));
-            // Each run gets one to three actions further, and is killed up to 40 ms into the next one.
+            if kills >= 25 {
+                assert_eq!(run.wait(), 0);
+                break;
+            }
+            // Each run gets one to three actions further, and is killed up to 40 ms into the next one. One that is killed in the
+            // middle of an eviction may leave its pod booked: the budget then allows nothing for two minutes (KUBERNETES.md B).
             let ended = (0..=kills % 3).any(|_| run.next_action().is_none());
             if ended {
                 assert_eq!(run.wait(), 0);
@@ -140,7 +145,6 @@ fn killed_everywhere(light: &Path) {
             std::thread::sleep(Duration::from_millis(kills * 7 % 41));
             run.kill();
             kills += 1;
-            assert!(kills < 200, "no end");
         }
         let (web, db) = (web.end(), db.end());
         assert!(web >= 3, "web had {web} ready pods");
