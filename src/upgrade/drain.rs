@@ -132,9 +132,10 @@ pub(super) fn left_behind(view: View) -> Vec<Reason> {
             Some(began) => {
                 let drain = look(view, node, began, &mut Tally::default());
                 let timed_out = marks.outcome.is_some_and(|(_, at)| at >= began + view.goal.drain_timeout);
-                reasons.extend(drain.failed);
                 if timed_out && view.goal.drain_timeout > Millis(0) {
-                    reasons.push(Reason::DrainTimeout(node));
+                    reasons.append(&mut drain.reasons(node));
+                } else {
+                    reasons.extend(drain.failed);
                 }
             }
         }
