@@ -187,6 +187,15 @@ async fn apply(args: &Args) -> anyhow::Result<u8> {
             return Ok(NO);
         }
     }
+    // Nothing is written before the lock is held: another run may have begun since it was looked at.
+    if goal.lock
+        && let Err(trouble) = lock.take().await
+    {
+        note(&format!("refused: {trouble}"));
+        return Ok(NO);
+    }
+    let record = Record::read(&connection).await?;
+    let going_on = goes_on(record.get(), &goal)?;
     act(args, connection, lock, record, &goal, &cluster, &checked, going_on).await
 }
 

@@ -370,7 +370,11 @@ impl Live {
                 return state.clone();
             }
         }
-        let state = self.hosts.state(task).await.unwrap_or(JobState::Running);
+        let state = match self.hosts.state(task).await {
+            Ok(state) => state,
+            Err(Trouble::Refused(why)) => JobState::Failed(why),
+            Err(Trouble::Stale(_) | Trouble::Unreachable(_) | Trouble::LockLost(_)) => JobState::Running,
+        };
         self.jobs.insert(task.id.clone(), (state.clone(), now));
         state
     }

@@ -120,7 +120,11 @@ impl Lease {
     }
 
     /// Takes it, and renews it from now on.
-    pub(super) async fn take(&mut self) -> Result<(), Trouble> {
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Stale`] where somebody else has it.
+    pub async fn take(&mut self) -> Result<(), Trouble> {
         let before = match &*lock(&self.known) {
             Known::Free(object) => object.clone(),
             Known::Ours { .. } => return Ok(()),
