@@ -160,6 +160,7 @@ impl RawCronJob {
     /// What no part of the model covers.
     pub(super) fn not_modelled(&self) -> Vec<String> {
         let mut found = self.spec.job_template.spec.not_modelled();
+        found.push("how long its Jobs run (the oldest is taken to end when the next one starts)".to_owned());
         if !self.spec.time_zone.is_empty() {
             found.push(format!("schedule in time zone {} (read as UTC)", self.spec.time_zone));
         }

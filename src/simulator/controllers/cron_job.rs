@@ -1,11 +1,13 @@
-//! The CronJob controller (KUBERNETES.md D.6): starts Jobs on schedule. Schedules are taken in UTC.
+//! The CronJob controller (KUBERNETES.md D.6): starts Jobs on schedule. Schedules are taken in UTC. How long a Job runs is not
+//! known unless its pods say so: as many Jobs of a CronJob as ran in the input, at least one, run at the same time, and the oldest
+//! ends when the next one starts.
 
 mod schedule;
 
 use std::collections::BTreeMap;
 
 use crate::cluster::{Cluster, CronJob, Detail, JobEnd, Name, ObjectKey, SpecId, Time, Workload, WorkloadId};
-use crate::simulator::{Chooser, Task, World};
+use crate::simulator::{Chooser, KubeletStep, Task, World};
 use crate::trace::Event;
 
 use schedule::Schedule;
@@ -17,6 +19,8 @@ const KEPT: [(JobEnd, usize); 2] = [(JobEnd::Complete, 3), (JobEnd::Failed, 1)];
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
     next: BTreeMap<WorkloadId, Time>,
+    /// How many Jobs of each ran in the input, at least one.
+    overlap: BTreeMap<WorkloadId, usize>,
 }
 
 /// Looks at one workload.
@@ -31,7 +35,11 @@ pub(super) fn sync(world: &mut World, id: WorkloadId, chooser: &mut dyn Chooser)
     match world.controllers.cron_job.next.get(&id) {
         Some(&due) if due > now => return,
         Some(&due) if !cron.suspended => start(world, id, template, &cron, due, chooser),
-        Some(_) | None => {}
+        Some(_) => {}
+        None => {
+            let running = jobs(&world.cluster, id, |job| job.is_none()).len();
+            world.controllers.cron_job.overlap.insert(id, running.max(1));
+        }
     }
     if let Some(next) = schedule.next_after(now) {
         world.controllers.cron_job.next.insert(id, next);
@@ -51,6 +59,7 @@ fn start(world: &mut World, id: WorkloadId, template: SpecId, cron: &CronJob, du
     );
     let (parallelism, api_version) = (owner.replicas, owner.api_version);
     let running = jobs(&world.cluster, id, |job| job.is_none());
+    end_oldest(world, id, &running);
     if !running.is_empty() && cron.concurrency == "Forbid" {
         return;
     }
@@ -70,6 +79,18 @@ fn start(world: &mut World, id: WorkloadId, template: SpecId, cron: &CronJob, du
         detail: Detail::Job(cron.job.clone()),
     });
     world.emit(Event::JobStatus(job), chooser);
+}
+
+/// Has the Jobs end that are too many beside the next one: their pods succeed, unless it is known how long they run.
+fn end_oldest(world: &mut World, id: WorkloadId, running: &[WorkloadId]) {
+    let overlap = world.controllers.cron_job.overlap.get(&id).copied().unwrap_or(1);
+    for &job in running.iter().take((running.len() + 1).saturating_sub(overlap)) {
+        for pod in world.cluster.pods_of_workload(job).to_vec() {
+            if world.cluster.spec(pod).timing.run.is_none() {
+                world.at(world.now, Task::Kubelet(pod, KubeletStep::Finished));
+            }
+        }
+    }
 }
 
 /// Jobs of a CronJob that exist, oldest first, by how they ended.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::super::fixture;
 use super::*;
-use crate::cluster::{Job, Millis, PodId};
+use crate::cluster::{Job, Millis, Phase, PodId, PodSpec, RestartPolicy};
 use crate::simulator::{First, Physics};
 
 /// 2026-11-25 14:30:10 UTC, a Wednesday.
@@ -63,21 +63,42 @@ fn world(concurrency: &str) -> (World, WorkloadId) {
     };
     let cron = CronJob { schedule: "* * * * *".into(), suspended: false, concurrency: concurrency.into(), job };
     let id = fixture::workload(&mut cluster, "CronJob", "tick", None, 1, Detail::CronJob(cron));
+    let template = cluster.workload(id).template.unwrap();
+    let template = PodSpec { restart_policy: RestartPolicy::Never, ..cluster.catalog.spec(template).clone() };
+    let template = cluster.intern_spec(template);
+    cluster.update_workload(id, |workload| workload.template = Some(template));
     let mut world = World::new(cluster, NOW, Arc::new(Physics::default()), &mut First);
-    run(&mut world, 0, false);
+    run(&mut world, 0, Pods::NeverStart);
     (world, id)
 }
 
-/// Runs for so many minutes; pods succeed at once, or never start.
-fn run(world: &mut World, minutes: i64, succeed: bool) {
+/// What becomes of the pods.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pods {
+    NeverStart,
+    Succeed,
+    RunOn,
+}
+
+/// Runs for so many minutes.
+fn run(world: &mut World, minutes: i64, pods: Pods) {
     let end = NOW + Millis(minutes * 60_000);
     while world.next().is_some_and(|(due, _)| due <= end) {
         world.forget(|task| matches!(task, Task::Schedule));
         world.step(&mut First);
         let open: Vec<PodId> = world.cluster.pods().filter(|(_, pod)| pod.is_active()).map(|(id, _)| id).collect();
-        for pod in open.into_iter().filter(|_| succeed) {
-            world.cluster.update_pod(pod, |pod| pod.phase = crate::cluster::Phase::Succeeded);
-            world.emit(Event::PodSucceeded(pod), &mut First);
+        for pod in open {
+            match pods {
+                Pods::NeverStart => {}
+                Pods::Succeed => {
+                    world.cluster.update_pod(pod, |pod| pod.phase = Phase::Succeeded);
+                    world.emit(Event::PodSucceeded(pod), &mut First);
+                }
+                Pods::RunOn => {
+                    let node = world.cluster.find_node("n".into());
+                    world.cluster.update_pod(pod, |pod| (pod.phase, pod.node) = (Phase::Running, node));
+                }
+            }
         }
     }
 }
@@ -90,7 +111,7 @@ fn running(world: &World, id: WorkloadId) -> usize {
 fn policies() {
     for (concurrency, expected) in [("Allow", 3), ("Forbid", 1), ("Replace", 1)] {
         let (mut world, id) = world(concurrency);
-        run(&mut world, 3, false);
+        run(&mut world, 3, Pods::NeverStart);
         assert_eq!(running(&world, id), expected, "{concurrency}");
         let all = world.cluster.owned_workloads(id).len();
         assert_eq!(all, if concurrency == "Forbid" { 1 } else { 3 }, "{concurrency}");
@@ -100,7 +121,7 @@ fn policies() {
 #[test]
 fn old_jobs_are_forgotten_with_their_pods() {
     let (mut world, id) = world("Allow");
-    run(&mut world, 10, true);
+    run(&mut world, 10, Pods::Succeed);
     assert_eq!(jobs(&world.cluster, id, |end| end == Some(JobEnd::Complete)).len(), 3);
     assert_eq!(world.cluster.pods().filter(|(_, pod)| !pod.gone).count(), 3);
     let name = world.cluster.workload(world.cluster.owned_workloads(id)[0]).key.name;
@@ -115,6 +136,17 @@ fn a_suspended_cron_job_starts_nothing() {
             cron.suspended = true;
         }
     });
-    run(&mut world, 5, false);
+    run(&mut world, 5, Pods::NeverStart);
     assert_eq!(world.cluster.owned_workloads(id).len(), 0);
+}
+
+#[test]
+fn the_oldest_job_ends_when_the_next_one_starts() {
+    for (concurrency, started) in [("Allow", 6), ("Forbid", 3)] {
+        let (mut world, id) = world(concurrency);
+        run(&mut world, 6, Pods::RunOn);
+        assert!(running(&world, id) <= 1, "{concurrency}");
+        let known = jobs(&world.cluster, id, |_| true).len();
+        assert_eq!(known, started.min(4), "{concurrency}: the last three that are complete, and the one that runs");
+    }
 }
