@@ -6,7 +6,7 @@ build_binaries() {
     local second=(kubeadm kubelet kubectl kube-proxy) first=(etcd etcdctl etcdutl kube-apiserver kube-controller-manager kube-scheduler)
     from_bin=$("$here/binaries" "$from" "${first[@]}" "${second[@]}") || skipped "cannot build Kubernetes $from"
     to_bin=$("$here/binaries" "$to" "${first[@]}" "${second[@]}") || skipped "cannot build Kubernetes $to"
-    built kind "$(key "$here/kind/go.sum" "$(go version)")" build_kind
+    built kind "$(key "$parts/kind/go.sum" "$(go version)")" build_kind
     kind=$folder/kind
     from_coredns=$here/coredns/$(cat "$here/kubernetes/$from/coredns-version")
     to_coredns=$here/coredns/$(cat "$here/kubernetes/$to/coredns-version")
@@ -35,6 +35,6 @@ build_coredns() {
 }
 
 build_kind() {
-    (cd "$here/kind" && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w" -o "$1/kind" sigs.k8s.io/kind) \
+    (cd "$parts/kind" && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w" -o "$1/kind" sigs.k8s.io/kind) \
         || skipped "cannot build kind"
 }

@@ -100,9 +100,9 @@ prepare_nodes() {
             done
             chown -R ops:ops /home/ops/.ssh
             for minor in $3; do
-                echo "deb [signed-by=/etc/apt/keyrings/kubernetes-apt-keyring.gpg] http://$2/$minor/deb/ /"
+                echo "deb [signed-by=/etc/apt/keyrings/kubernetes-apt-keyring.gpg] $2/$minor/deb/ /"
             done >/etc/apt/sources.list.d/kubernetes.list' \
-            sh "$(cat "$state/ssh/id_ed25519.pub")" "$gateway:$package_port" "${from%.*} ${to%.*}" </dev/null
+            sh "$(cat "$state/ssh/id_ed25519.pub")" "${PACKAGES:-http://$gateway:$package_port}" "${from%.*} ${to%.*}" </dev/null
         on_node "$node" sh -c 'cat >/etc/apt/keyrings/kubernetes-apt-keyring.gpg' <"$packages/keyring.gpg"
         on_node "$node" sh -c 'cat >/etc/lab/hosts' <"$state/hosts"
         [[ " $* " == *" $node "* ]] || on_node "$node" sh -c 'cat >/etc/lab/resolv.conf' <"$state/resolv.conf"

@@ -43,7 +43,7 @@ impl Cluster {
         let recorder = Command::new(light.join("recorder"))
             .arg("-bin")
             .arg(light.join("bin"))
-            .args(["-version", version.trim(), "-limit", "10m", "-out"])
+            .args(["-version", version.trim(), "-limit", "30m", "-out"])
             .arg(folder.path())
             .arg("serve")
             .arg(&scenario)

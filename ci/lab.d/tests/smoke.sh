@@ -1,20 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # Is the lab what it says it is?
 
-passed=0 missed=0
-check() {
-    local what=$1
-    shift
-    if "$@" >"$state/log/check" 2>&1; then
-        passed=$((passed + 1))
-        echo "ok      $what"
-    else
-        missed=$((missed + 1))
-        echo "FAILED  $what"
-        tail -5 "$state/log/check" | sed 's/^/        /'
-    fi
-}
-over_ssh() { bounded 60 ssh -F "$state/ssh/config" "$@" </dev/null; }
+begin_suite smoke
 # Every replica answers: a Service with several endpoints needs more of iptables than one with a single endpoint.
 all_replicas_answer() {
     local one answers
@@ -62,5 +49,4 @@ while read -r node _; do
         check "$node: names the machine's resolver" good_resolver "root@$node"
     fi
 done <"$state/nodes.txt"
-echo "$passed passed, $missed failed"
-((missed == 0))
+end_suite

@@ -1,46 +1,9 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # cmsim upgrades the lab for real, under load: what it foretells is what happens. Needs a lab that nobody has upgraded yet.
-# CMSIM names the program (default: built here, release).
-
-program=${CMSIM:-$here/../target/release/cmsim}
-[[ -n ${CMSIM:-} ]] || (cd "$here/.." && cargo build --release --quiet)
-results=$state/log/upgrade
-rm -rf "$results" && mkdir -p "$results"
-export XDG_STATE_HOME=$results/own
-passed=0 missed=0
-check() {
-    local what=$1
-    shift
-    if "$@" >"$results/check" 2>&1; then
-        passed=$((passed + 1))
-        echo "ok      $what"
-    else
-        missed=$((missed + 1))
-        echo "FAILED  $what"
-        tail -8 "$results/check" | sed 's/^/        /'
-    fi
-}
-cluster_flags=(--kubeconfig "$state/kubeconfig" --to "$to")
-ssh_flags=(--ssh-user ops --ssh-key "$state/ssh/id_ed25519" --ssh-known-hosts "$state/ssh/known_hosts")
-run_apply() { # RESULT FLAG...
-    local result=$1
-    shift
-    bounded 1500 "$program" apply "${cluster_flags[@]}" --walks 50 --yes --recipe kubeadm-apt \
-        --recipe-var kubeadmFlags=--ignore-preflight-errors=SystemVerification "${ssh_flags[@]}" --haproxy "$state/haproxy.sock" \
-        --drain-timeout 90s "$@" >"$results/$result.out" 2>"$results/$result.err"
-}
-ends_with() { # CODE COMMAND...
-    local wanted=$1 code=0
-    shift
-    "$@" || code=$?
-    echo "exit code $code, wanted $wanted"
-    tail -5 "$results"/*.err
-    ((code == wanted))
-}
+begin_suite upgrade
+need_cmsim
 json() { python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$results/${2:-check.json}" "$1"; }
 is() { local got; got=$(json "$1"); echo "$1 is $got, wanted $2"; [[ $got == "$2" ]]; }
-at_version() { [[ $(kube get nodes -o jsonpath='{.items[*].status.nodeInfo.kubeletVersion}' | tr ' ' '\n' | sort -u) == "$1" ]]; }
-untouched() { at_version "$from" && [[ -z $(kube get nodes -o jsonpath='{.items[*].spec.unschedulable}') ]]; }
 start_load() { start "load-$1" python3 "$parts/load.py" "http://127.0.0.1:$2/" "$results/load-$1"; }
 end_load() { stop "$state/load-$1.pid"; tail -n 1 "$results/load-$1"; }
 failed_requests() { tail -n 1 "$results/load-$1" | sed 's/.*, \([0-9]*\) failed/\1/'; }
@@ -73,18 +36,13 @@ restored() {
     echo "$count Deployments of shop in the snapshot"
     [[ $count == 4 ]]
 }
-over_ssh() { bounded 60 ssh -F "$state/ssh/config" "$@" </dev/null; }
 
-first=$(awk '$3 == "control-plane" { print $1; exit }' "$state/nodes.txt")
 at_version "$from" || failed "the nodes are not at $from any more: ci/lab down && ci/lab test upgrade"
 build_binaries
 apply_apps web abrupt single blocked
 for port in 18080 18081 18082 18083; do wait_for 30 "the proxy" curl -fsS "http://127.0.0.1:$port/"; done
 sleep 5
 
-check "wrong host key: refused with the fingerprint and the way to accept it" \
-    bash -c '! "$@" 2>"$0/key.err" && grep -q SHA256: "$0/key.err" && grep -q "accept it" "$0/key.err"' "$results" \
-    "$program" facts --kubeconfig "$state/kubeconfig" --ssh-user ops --ssh-key "$state/ssh/id_ed25519" --ssh-known-hosts /dev/null
 check "facts of all hosts" bash -c '"${@:1}" >"$0/hosts.yaml"' "$results" "$program" facts --kubeconfig "$state/kubeconfig" "${ssh_flags[@]}"
 check "check on the live cluster ends with 1" ends_with 1 bash -c '"${@:1}" >"$0/check.json"' "$results" \
     "$program" check "${cluster_flags[@]}" --hosts "$results/hosts.yaml" --drain-timeout 90s -o json
@@ -116,5 +74,4 @@ check "requests to abrupt failed" some_failed abrupt
 check "but not for longer than foretold" within abrupt "$(python3 -c "print($(json "$at_risk") + $(json "$at_risk" after.json))")"
 check "no workload had fewer ready pods than foretold" kept_predictions
 check "the backup's snapshot holds the objects" restored
-echo "$passed passed, $missed failed; details in $results"
-((missed == 0))
+end_suite
