@@ -23,8 +23,10 @@ write_proxy_configuration() {
     esac
     echo "$how" >"$state/checks"
     {
-        printf 'global\n    stats socket %s mode 600 level admin\n    maxconn 2000\n' "$state/haproxy.sock"
+        printf 'global\n    stats socket %s mode 600 level admin\n    maxconn 2000\n    log stdout format raw local0\n' "$state/haproxy.sock"
         printf 'defaults\n    timeout connect 2s\n    timeout client 60s\n    timeout server 60s\n    retries 0\n'
+        # Only what goes wrong is logged: when, which server, and how the session ended.
+        printf '    log global\n    option httplog\n    option dontlog-normal\n'
         while read -r name node_port port; do
             printf 'listen %s\n    mode http\n    bind 127.0.0.1:%s\n    balance roundrobin\n    option http-server-close\n' "$name" "$port"
             [[ $how != http ]] || printf '    option httpchk GET /\n'
