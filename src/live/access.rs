@@ -22,7 +22,6 @@ fn needed(acting: bool) -> Vec<(&'static str, &'static str, &'static str, &'stat
         needed.extend([
             ("get", "", "nodes", ""),
             ("patch", "", "nodes", ""),
-            ("get", "", "pods", ""),
             ("create", "", "pods/eviction", ""),
         ]);
         for (group, resource) in [("", "configmaps"), ("coordination.k8s.io", "leases")] {

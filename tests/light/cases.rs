@@ -118,6 +118,7 @@ fn to_its_end(light: &Path) {
     for node in ["n1", "n2", "n3"] {
         assert_eq!(cluster.host_runs(node), 1, "{node}");
     }
+    cluster.assert_journal();
     let again = cluster.apply_to_its_end(&[]);
     assert_eq!(again.status.code(), Some(0), "nothing is left to do");
     assert_eq!(cluster.host_runs("n1"), 1);
@@ -150,6 +151,7 @@ fn killed_everywhere(light: &Path) {
         assert!(web >= 3, "web had {web} ready pods");
         assert!(db >= 2, "db had {db} ready pods");
     });
+    cluster.assert_journal();
     println!("  killed {kills} times");
     assert!(kills >= 20, "killed only {kills} times");
     cluster.assert_done();
@@ -203,6 +205,7 @@ fn interrupted(light: &Path) {
     assert_eq!(output.status.code(), Some(0));
     cluster.assert_done();
     assert_eq!((cluster.host_runs("n1"), cluster.host_runs("n2")), (1, 1));
+    cluster.assert_journal();
 }
 
 fn unmanaged(light: &Path) {

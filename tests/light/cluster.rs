@@ -168,6 +168,28 @@ impl Cluster {
         assert_eq!(holder, "", "the lock is held");
     }
 
+    /// Every event of every journal is one that the model allows. The journals are kept for the one who looks into them.
+    pub fn assert_journal(&self) {
+        let folder = self.file("state/cmsim");
+        let files: Vec<PathBuf> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+            .collect();
+        assert!(!files.is_empty(), "no journal in {}", folder.display());
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("journals");
+        std::fs::create_dir_all(&kept).unwrap();
+        for file in &files {
+            std::fs::copy(file, kept.join(file.file_name().unwrap())).unwrap();
+        }
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_cmsim")).args(["conform", "journal"]).args(&files).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        println!("{said}");
+        assert_eq!(output.status.code(), Some(0), "the journal does not pass; it is kept in {}", kept.display());
+        assert!(said.contains("eviction answers"), "no eviction was compared");
+    }
+
     /// No run has written anything.
     pub fn assert_untouched(&self) {
         for node in self.list("Node") {
