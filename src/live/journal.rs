@@ -443,7 +443,10 @@ fn node(before: Option<&Value>, object: &Value) -> Lines {
     let ready = status(object);
     if ready != status(was) {
         let word = if ready == "True" { "node.ready" } else { "node.notready" };
-        event(word, json!({"status": ready, "reason": condition(object, "Ready").map_or("", |one| at(one, "/reason"))}));
+        event(
+            word,
+            json!({"status": ready, "reason": condition(object, "Ready").map_or("", |one| at(one, "/reason"))}),
+        );
     }
     let version = at(object, "/status/nodeInfo/kubeletVersion");
     if version != at(was, "/status/nodeInfo/kubeletVersion") {
@@ -465,7 +468,9 @@ fn budget(before: Option<&Value>, object: &Value) -> Option<(&'static str, Value
     for field in ["currentHealthy", "desiredHealthy", "expectedPods", "disruptionsAllowed", "observedGeneration"] {
         fields[field] = json!(number(object, &format!("/status/{field}")));
     }
-    if let Some(pods) = object.pointer("/status/disruptedPods").and_then(Value::as_object).filter(|pods| !pods.is_empty()) {
+    if let Some(pods) =
+        object.pointer("/status/disruptedPods").and_then(Value::as_object).filter(|pods| !pods.is_empty())
+    {
         let mut names: Vec<&String> = pods.keys().collect();
         names.sort();
         fields["disruptedPods"] = json!(names);
@@ -488,8 +493,7 @@ fn job(before: Option<&Value>, object: &Value) -> Option<(&'static str, Value)> 
             }
         }
         let conditions = list(job, "/status/conditions").filter(|one| at(one, "/status") == "True");
-        let words: Vec<String> =
-            conditions.map(|one| format!("{}:{}", at(one, "/type"), at(one, "/reason"))).collect();
+        let words: Vec<String> = conditions.map(|one| format!("{}:{}", at(one, "/type"), at(one, "/reason"))).collect();
         if !words.is_empty() {
             shown.insert("conditions", json!(words));
         }
@@ -543,7 +547,10 @@ fn meaning(kind: &str, object: &Value) -> Value {
 fn trimmed(kind: &str, object: &Value, record: bool) -> Value {
     let mut value = object.clone();
     trim(&mut value);
-    if !record && kind == "Node" && let Some(annotations) = value.pointer_mut("/metadata/annotations") {
+    if !record
+        && kind == "Node"
+        && let Some(annotations) = value.pointer_mut("/metadata/annotations")
+    {
         annotations.as_object_mut().map(|annotations| annotations.remove(NODE_RECORD));
     }
     value

@@ -194,7 +194,12 @@ fn write_down(shelves: &[Shelf], journal: &Journal, version: Option<Version>) {
 }
 
 /// What a watch tells.
-fn take(shelf: &mut Shelf, kind: &Kind, event: Result<watcher::Event<DynamicObject>, watcher::Error>, journal: &Journal) {
+fn take(
+    shelf: &mut Shelf,
+    kind: &Kind,
+    event: Result<watcher::Event<DynamicObject>, watcher::Error>,
+    journal: &Journal,
+) {
     match event {
         Err(error) if kind.optional => {
             // Not served, or not allowed: the model can do without.

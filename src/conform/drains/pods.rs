@@ -84,8 +84,11 @@ impl Replay<'_> {
     fn by_stateful_set(&mut self, owner: WorkloadId, ordinal: Option<u32>) -> Option<NewPod> {
         let wanted = ordinal?;
         let now = self.world.now;
-        let created =
-            self.states().filter(|state| knows(state, owner)).flat_map(|state| stateful_set::plan(state, owner, now)).find_map(|step| match step {
+        let created = self
+            .states()
+            .filter(|state| knows(state, owner))
+            .flat_map(|state| stateful_set::plan(state, owner, now))
+            .find_map(|step| match step {
                 Step::Create { ordinal, updated } if ordinal == wanted => Some(updated),
                 Step::Create { .. } | Step::Delete(_) => None,
             })?;
@@ -351,7 +354,9 @@ impl Replay<'_> {
             Detail::ReplicaSet(_) | Detail::ReplicationController => self.may_delete(owner, id),
             Detail::StatefulSet(_) => {
                 let now = self.world.now;
-                self.states().any(|state| knows(state, owner) && stateful_set::plan(state, owner, now).contains(&Step::Delete(id)))
+                self.states().any(|state| {
+                    knows(state, owner) && stateful_set::plan(state, owner, now).contains(&Step::Delete(id))
+                })
             }
             Detail::Deployment(_) | Detail::DaemonSet(_) | Detail::Job(_) | Detail::CronJob(_) | Detail::Other => {
                 let knows = |state: &&Cluster| id.index() < state.pods().len();

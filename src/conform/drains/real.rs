@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Effect, Name, NodeId, NodeOutcome, ObjectKey, Owner, PodId, Readiness, Taint, Time, Version, WorkloadId};
+use crate::cluster::{
+    Cluster, Effect, Name, NodeId, NodeOutcome, ObjectKey, Owner, PodId, Readiness, Taint, Time, Version, WorkloadId,
+};
 use crate::import;
 use crate::scenario::{Action, Verb};
 use crate::simulator::{First, NewPod};
@@ -105,7 +107,9 @@ impl Replay<'_> {
             return;
         }
         let foreign = |taints: &[Taint]| -> Vec<Taint> {
-            let foreign = |taint: &&Taint| !taint.key.starts_with("node.kubernetes.io/") || taint.effect == Effect::PreferNoSchedule;
+            let foreign = |taint: &&Taint| {
+                !taint.key.starts_with("node.kubernetes.io/") || taint.effect == Effect::PreferNoSchedule
+            };
             let mut found: Vec<Taint> = taints.iter().filter(foreign).copied().collect();
             found.sort();
             found
@@ -166,7 +170,8 @@ impl Replay<'_> {
         self.report.count("version of an API server");
         self.may_change_version("version of an API server", node, version);
         self.world.cluster.update_node(node, |node| node.control_plane = Some(version));
-        let oldest = self.world.cluster.nodes().filter(|(_, node)| !node.gone).filter_map(|(_, node)| node.control_plane).min();
+        let oldest =
+            self.world.cluster.nodes().filter(|(_, node)| !node.gone).filter_map(|(_, node)| node.control_plane).min();
         self.world.cluster.api_server = oldest;
         self.emit(Event::ControlPlaneVersion(node, version));
     }
