@@ -582,3 +582,150 @@ fn is_kept(field: &str, value: &Value) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::live::kinds::KINDS;
+
+    /// What was written, for those who look.
+    #[derive(Clone, Default)]
+    pub(in crate::live) struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Page {
+        /// Each line's event.
+        pub(in crate::live) fn events(&self) -> Vec<String> {
+            self.lines().iter().map(|line| line["ev"].as_str().unwrap().to_owned()).collect()
+        }
+
+        pub(in crate::live) fn lines(&self) -> Vec<Value> {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        }
+    }
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A disk with room for so many bytes.
+    struct FullSoon(usize);
+
+    impl Write for FullSoon {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn kind(name: &str) -> &'static Kind {
+        KINDS.iter().find(|kind| kind.kind == name).unwrap()
+    }
+
+    fn words(kind: &str, before: &Value, after: &Value) -> Vec<&'static str> {
+        changes(kind, Some(before), Some(after)).into_iter().map(|(word, _)| word).collect()
+    }
+
+    #[test]
+    fn nothing_secret_is_written() {
+        let pod = json!({
+            "kind": "Pod",
+            "metadata": {
+                "name": "a", "labels": {"env": "prod", "command": "run", "args": "x"},
+                "annotations": {"token": "s3cret", "kubernetes.io/config.mirror": "m",
+                    "kubectl.kubernetes.io/last-applied-configuration": "s3cret"},
+                "managedFields": [{"manager": "s3cret"}],
+            },
+            "spec": {
+                "nodeSelector": {"env": "prod"},
+                "containers": [{
+                    "name": "c", "image": "i", "env": [{"name": "A", "value": "s3cret"}], "args": ["s3cret"], "command": ["s3cret"],
+                    "envFrom": [{"secretRef": {"name": "s3cret"}}], "resources": {"requests": {"cpu": "1"}},
+                    "readinessProbe": {"httpGet": {"path": "/", "httpHeaders": [{"name": "A", "value": "s3cret"}]}},
+                    "lifecycle": {"preStop": {"exec": {"command": ["sleep", "s3cret"]}}},
+                }],
+            },
+        });
+        let written = trimmed("Pod", &pod, true);
+        assert!(!written.to_string().contains("s3cret"), "{written}");
+        assert_eq!(written["metadata"]["labels"], pod["metadata"]["labels"]);
+        assert_eq!(written["spec"]["nodeSelector"], pod["spec"]["nodeSelector"]);
+        assert_eq!(written["metadata"]["annotations"], json!({"kubernetes.io/config.mirror": "m"}));
+        assert_eq!(written["spec"]["containers"][0]["resources"]["requests"]["cpu"], "1");
+    }
+
+    #[test]
+    fn only_what_happens_is_written() {
+        let node = |beat: &str, record: Value| {
+            json!({
+                "kind": "Node", "metadata": {"name": "n", "uid": "u", "resourceVersion": beat, "annotations": {NODE_RECORD: record}},
+                "spec": {}, "status": {"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": beat}]},
+            })
+        };
+        let page = Page::default();
+        let journal = Journal::new(page.clone(), false);
+        journal.begin(None, &["Node"], [("Node", &node("1", Value::Null))].into_iter());
+        assert_eq!(page.events(), ["start", "object", "begin"]);
+        for beat in 2..100 {
+            let (before, after) = (node(&(beat - 1).to_string(), json!("a")), node(&beat.to_string(), json!(beat)));
+            journal.changed(kind("Node"), Some(&before), Some(&after), beat);
+        }
+        assert_eq!(page.events().len(), 3, "heartbeats and the run's own record tell nothing");
+        assert_eq!(journal.revision(), 99);
+    }
+
+    #[test]
+    fn a_change_of_an_object_is_told_once_and_as_what_it_is() {
+        let node = |more: Value| {
+            let mut node = json!({"kind": "Node", "metadata": {"name": "n", "uid": "u"}, "spec": {}, "status": {}});
+            for (pointer, value) in more.as_object().unwrap() {
+                node[pointer.split_once('.').unwrap().0][pointer.split_once('.').unwrap().1] = value.clone();
+            }
+            node
+        };
+        let plain = node(json!({}));
+        assert_eq!(words("Node", &plain, &node(json!({"spec.unschedulable": true}))), ["node.cordoned"]);
+        assert_eq!(words("Node", &node(json!({"spec.unschedulable": true})), &plain), ["node.uncordoned"]);
+        let taints = json!([{"key": "a", "effect": "NoSchedule"}]);
+        assert_eq!(words("Node", &plain, &node(json!({"spec.taints": taints}))), ["node.taints"]);
+        assert_eq!(words("Node", &plain, &node(json!({"metadata.labels": {"zone": "b"}}))), ["object"]);
+        let set = |replicas: i64, owner: &str| {
+            json!({
+                "kind": "ReplicaSet", "metadata": {"name": "s", "uid": "u", "ownerReferences":
+                    [{"kind": owner, "name": "d", "controller": true}]},
+                "spec": {"replicas": replicas}, "status": {"replicas": replicas},
+            })
+        };
+        assert!(
+            words("ReplicaSet", &set(1, "Deployment"), &set(2, "Deployment")).is_empty(),
+            "the Deployment's own affair"
+        );
+        assert_eq!(words("ReplicaSet", &set(1, "Other"), &set(2, "Other")), ["object"]);
+        let other = json!({"kind": "Pod", "metadata": {"name": "p", "uid": "2"}, "spec": {}});
+        let pod = json!({"kind": "Pod", "metadata": {"name": "p", "uid": "1"}, "spec": {"nodeName": "n"}});
+        assert_eq!(words("Pod", &pod, &other), ["pod.created"], "another pod of that name");
+    }
+
+    #[test]
+    fn a_full_disk_is_told_once_and_nothing_fails() {
+        let journal = Journal::new(FullSoon(300), true);
+        for _ in 0..100 {
+            journal.host(Name::new("n1"), None);
+        }
+        assert!(journal.trouble().is_some_and(|trouble| trouble.contains("no storage space")));
+        assert_eq!(journal.trouble(), None);
+        journal.end();
+        assert_eq!(journal.trouble(), None);
+        assert_eq!(journal.news().len(), 101, "the lines are printed all the same");
+    }
+}

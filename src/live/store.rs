@@ -271,3 +271,84 @@ fn insert(objects: &mut Objects, key: Key, object: Arc<Value>) {
         objects.insert(key, object);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::journal::tests::Page;
+    use super::*;
+
+    const POD: usize = 2;
+
+    fn pod(revision: u64, status: &Value) -> DynamicObject {
+        let pod = json!({
+            "metadata": {"name": "a", "namespace": "shop", "uid": "u", "resourceVersion": revision.to_string()},
+            "spec": {"nodeName": "n"}, "status": status,
+        });
+        serde_json::from_value(pod).unwrap()
+    }
+
+    /// A store whose kinds have all been read, and its journal.
+    struct Told {
+        store: Store,
+        journal: Journal,
+        page: Page,
+    }
+
+    impl Told {
+        fn new() -> Told {
+            let page = Page::default();
+            let shelves = KINDS.iter().map(|_| Shelf { complete: true, ..Shelf::default() }).collect();
+            let store = Store { shelves: Arc::new(Mutex::new(shelves)), changed: Arc::default(), watches: Vec::new() };
+            let told = Told { store, journal: Journal::new(page.clone(), false), page };
+            told.relist(&pod(5, &json!({"phase": "Pending"})));
+            told
+        }
+
+        fn tell(&self, event: watcher::Event<DynamicObject>) {
+            let mut shelves = lock(&self.store.shelves);
+            take(&mut shelves[POD], &KINDS[POD], Ok(event), &self.journal);
+            write_down(&shelves, &self.journal, None);
+        }
+
+        fn relist(&self, pod: &DynamicObject) {
+            self.tell(watcher::Event::Init);
+            self.tell(watcher::Event::InitApply(pod.clone()));
+            self.tell(watcher::Event::InitDone);
+        }
+    }
+
+    #[test]
+    fn what_was_seen_first_in_an_answer_is_told_when_its_turn_comes() {
+        let told = Told::new();
+        let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+        told.store.put("Pod", ("shop", "a"), Some(&pod(7, &ready)));
+        told.tell(watcher::Event::Apply(pod(6, &json!({"phase": "Running"}))));
+        told.tell(watcher::Event::Apply(pod(7, &ready)));
+        told.tell(watcher::Event::Delete(pod(8, &ready)));
+        assert_eq!(told.page.events(), ["start", "object", "begin", "pod.running", "pod.ready", "pod.gone"]);
+        let revisions: Vec<u64> = told.page.lines().iter().skip(3).map(|line| line["rv"].as_u64().unwrap()).collect();
+        assert_eq!(revisions, [6, 7, 8]);
+        assert_eq!(told.store.field("Pod", "shop", "a", "/status/phase"), None);
+    }
+
+    #[test]
+    fn a_watch_that_begins_anew_is_a_gap_and_a_new_start() {
+        let told = Told::new();
+        told.tell(watcher::Event::Init);
+        {
+            // Another kind goes on meanwhile: it is told by the objects of the next start.
+            let node =
+                json!({"metadata": {"name": "n", "uid": "n", "resourceVersion": "9"}, "spec": {"unschedulable": true}});
+            let event = watcher::Event::Apply(serde_json::from_value(node).unwrap());
+            let mut shelves = lock(&told.store.shelves);
+            take(&mut shelves[0], &KINDS[0], Ok(event), &told.journal);
+            write_down(&shelves, &told.journal, None);
+        }
+        assert_eq!(told.page.events(), ["start", "object", "begin", "gap"]);
+        told.tell(watcher::Event::InitApply(pod(10, &json!({"phase": "Running"}))));
+        told.tell(watcher::Event::InitDone);
+        assert_eq!(told.page.events()[4..], ["start", "object", "object", "begin"]);
+    }
+}

@@ -23,6 +23,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("a disruption has to be accepted by name", disruptive),
     ("missing rights are named", missing_rights),
     ("a workload that falls under its prediction stops the run", under_prediction),
+    ("what others do during a run is told from what follows of it", others_at_work),
 ];
 
 /// A Deployment, a StatefulSet with a budget each.
@@ -313,4 +314,35 @@ fn under_prediction(light: &Path) {
     let record = cluster.get("ConfigMap", "kube-system", "cmsim-run").unwrap();
     let text = record["data"]["run.json"].as_str().unwrap();
     assert!(text.contains("shop/Deployment/web has"), "{text}");
+    cluster.assert_journal();
+}
+
+fn others_at_work(light: &Path) {
+    let cluster = Cluster::start(light, 3, QUIET);
+    let mut run = Running::start(cluster.apply(&["--no-pause"]));
+    for _ in 0..4 {
+        run.next_action().unwrap();
+    }
+    cluster.patch(
+        "Deployment",
+        "shop",
+        "web",
+        &json!({"spec": {"template": {"metadata": {"labels": {"release": "2"}}}}}),
+    );
+    let other: serde_json::Value = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "other", "namespace": "shop"},
+        "spec": {
+            "replicas": 2, "selector": {"matchLabels": {"app": "other"}},
+            "template": {
+                "metadata": {"labels": {"app": "other"}},
+                "spec": {"containers": [{"name": "c", "image": "i"}], "terminationGracePeriodSeconds": 3},
+            },
+        },
+    });
+    cluster.create("Deployment", "shop", other);
+    cluster.patch("Deployment", "shop", "web", &json!({"spec": {"replicas": 5}}));
+    cluster.patch("PodDisruptionBudget", "shop", "web", &json!({"spec": {"maxUnavailable": 2}}));
+    assert_eq!(run.wait(), 0);
+    cluster.assert_done();
+    cluster.assert_journal();
 }
