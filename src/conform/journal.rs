@@ -70,7 +70,9 @@ fn of_text(name: &str, text: &str) -> anyhow::Result<Report> {
             continue;
         }
         let kinds: Vec<&str> = part.start.kinds.iter().map(String::as_str).collect();
-        let cluster = import::from_live(&part.objects, &kinds, part.start.server, begun)
+        // What the run connected to may have been upgraded since; the cluster is as old as its oldest API server.
+        let server = part.objects.iter().filter_map(import::api_server_version).min().or(part.start.server);
+        let cluster = import::from_live(&part.objects, &kinds, server, begun)
             .with_context(|| format!("{name}: the objects from line {} on", part.number))?;
         let grace = part.lines.iter().find_map(|line| match &line.event {
             Recorded::Act(act) => act.grace,

@@ -23,6 +23,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("a disruption has to be accepted by name", disruptive),
     ("missing rights are named", missing_rights),
     ("a workload that falls under its prediction stops the run", under_prediction),
+    ("hosts that go away during their upgrade are understood in the journal", hosts_away),
     ("what others do during a run is told from what follows of it", others_at_work),
 ];
 
@@ -119,7 +120,8 @@ fn to_its_end(light: &Path) {
     for node in ["n1", "n2", "n3"] {
         assert_eq!(cluster.host_runs(node), 1, "{node}");
     }
-    cluster.assert_journal();
+    let said = cluster.assert_journal();
+    assert!(said.contains("eviction answers") && !said.contains("not modelled"), "{said}");
     let again = cluster.apply_to_its_end(&[]);
     assert_eq!(again.status.code(), Some(0), "nothing is left to do");
     assert_eq!(cluster.host_runs("n1"), 1);
@@ -315,6 +317,26 @@ fn under_prediction(light: &Path) {
     let text = record["data"]["run.json"].as_str().unwrap();
     assert!(text.contains("shop/Deployment/web has"), "{text}");
     cluster.assert_journal();
+}
+
+fn hosts_away(light: &Path) {
+    let agent = r#"
+  - apiVersion: apps/v1
+    kind: DaemonSet
+    metadata: {name: agent, namespace: shop}
+    spec:
+      selector: {matchLabels: {app: agent}}
+      template:
+        metadata: {labels: {app: agent}}
+        spec: {containers: [{name: c, image: i}], terminationGracePeriodSeconds: 3}
+"#;
+    let objects = format!("{}{QUIET}", agent.trim_end());
+    let cluster = Cluster::start_with_hosts(light, 2, "mode: shutdown, seconds: 1.5", &objects);
+    let output = cluster.apply_to_its_end(&[]);
+    assert_eq!(output.status.code(), Some(0));
+    cluster.assert_done();
+    let said = cluster.assert_journal();
+    assert!(said.contains("2 node.notready") && !said.contains("not modelled"), "{said}");
 }
 
 fn others_at_work(light: &Path) {
