@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, RunRecord, Version};
 use crate::engine::{self, End, Trouble};
 use crate::explore::Setup;
 use crate::live::ssh::RecipeWork;
-use crate::live::{self, Commands, Connection, Hook, HostWork, Lease, Live, Record, Routing};
+use crate::live::{self, Commands, Connection, Hook, HostWork, Journal, Lease, Live, Record, Routing};
 use crate::preflight::Ignore;
 use crate::report::text::Detail;
 use crate::upgrade::{Accepted, Goal, Outcome, decide};
@@ -20,7 +20,7 @@ use super::hosts::{SshArgs, recipe, recipe_values};
 use super::input::{GoalArgs, Walks};
 use super::live::{LiveArgs, now, read, run as block_on};
 use super::output::{self, Format, confirm, note};
-use super::watch::{Interrupt, Watch};
+use super::watch::{Interrupt, Watch, open_journal};
 use super::{NO, OK};
 
 /// Upgrade the cluster, node by node, with the engine that `check` verifies
@@ -309,10 +309,10 @@ async fn act(
     }
     let id = record.get().id;
     let journal = args.journal.clone().unwrap_or_else(|| state_folder().join(format!("{id}.jsonl")));
-    let start = record.get().begun.unwrap_or(begun);
-    let mut watch = Watch::new(record.get(), &journal, start, args.output, !args.no_pause)
-        .with_context(|| format!("writing {}", journal.display()))?;
-    let mut live = Live::new(connection, lock, record, work, Routing::new(hooks(args)));
+    let file = open_journal(&journal).with_context(|| format!("writing {}", journal.display()))?;
+    let lines = Journal::new(file, args.output == Format::Json);
+    let mut watch = Watch::new(record.get(), lines.clone(), args.output, !args.no_pause);
+    let mut live = Live::new(connection, lock, record, work, Routing::new(hooks(args)), lines);
     live.wait_until_known().await?;
     if !going_on {
         live.clear().await?;

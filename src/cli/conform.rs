@@ -7,19 +7,20 @@ use rayon::prelude::*;
 
 use crate::conform::pacing::Compared;
 use crate::conform::recording::{self, Run};
-use crate::conform::{Report, drains, evictions, pacing, placement, prediction};
+use crate::conform::{Report, drains, evictions, journal, pacing, placement, prediction};
 
 use crate::report;
 
 use super::output::{self, Format};
 use super::{NO, OK};
 
-/// Hold recordings of a real control plane against the model
+/// Hold recordings of a real control plane, or the journal of a run, against the model
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   cmsim conform placement fixtures/placement
   cmsim conform evictions fixtures/evictions
   cmsim conform drains fixtures/drains fixtures/drains-1.37
+  cmsim conform journal ~/.local/state/cmsim/*.jsonl
   cmsim conform predictions fixtures/drains --walks 1000
   cmsim conform pacing fixtures/drains --walks 20
 
@@ -28,7 +29,7 @@ pub struct Args {
     /// What is compared
     #[arg(value_enum)]
     what: What,
-    /// Folders with recordings
+    /// Folders with recordings; for `journal` files that `cmsim apply` has written
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// Runs that a prediction simulates; as many as `check` does by default
@@ -48,6 +49,8 @@ enum What {
     Evictions,
     /// Every recorded event of a drain is one that the model allows at that point, and nothing that it requires is missing
     Drains,
+    /// Every event in the journal of a run of `cmsim apply` is one that the model allows at that point; what nobody watched is said
+    Journal,
     /// The forecast from the state before a drain covers what happened: outcome, pods left, lowest ready counts
     Predictions,
     /// No measurement but a comparison: the forecast with `--pacing budgets` beside that with `--pacing floors`, from the state before each drain
@@ -60,6 +63,7 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         What::Placement => output::spinning("comparing", || placement::run(&args.paths))?,
         What::Evictions => output::spinning("comparing", || evictions::check(&args.paths))?,
         What::Drains => each_run(args, drains::check)?,
+        What::Journal => output::spinning("comparing", || journals(&args.paths))?,
         What::Predictions => each_run(args, |run| prediction::check(run, u64::from(args.walks)))?,
         What::Pacing => return pacings(args),
     };
@@ -68,6 +72,14 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         Format::Text => output::text(&text(&report))?,
     }
     Ok(if report.mismatches.is_empty() { OK } else { NO })
+}
+
+fn journals(files: &[PathBuf]) -> anyhow::Result<Report> {
+    let mut all = Report::default();
+    for file in files {
+        all.add(journal::check(file)?);
+    }
+    Ok(all)
 }
 
 fn each_run(args: &Args, check: impl Fn(&Run) -> anyhow::Result<Report> + Sync) -> anyhow::Result<Report> {

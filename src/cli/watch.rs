@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +12,10 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::check::Checked;
-use crate::cluster::{Cluster, NodeOutcome, RunRecord, Time};
+use crate::cluster::{Cluster, HostJob, Name, NodeOutcome, RunRecord, Time};
 use crate::engine::{End, Listener, Trouble};
-use crate::trace::{self, Event, Header, Line};
+use crate::live::Journal;
+use crate::trace::{Event, Line, Record};
 use crate::upgrade::{Action, Decision, Describe, Outcome};
 
 use super::output::{self, Format, note};
@@ -53,8 +55,11 @@ impl Interrupt {
 pub struct Watch {
     /// Ends the run between two actions.
     pub interrupt: Option<Interrupt>,
-    journal: File,
-    start: Time,
+    journal: Journal,
+    /// Line of the action in hand.
+    deed: String,
+    /// Hosts that are at work, as the journal has it.
+    at_work: Vec<Name>,
     format: Format,
     bar: ProgressBar,
     last: Option<Cluster>,
@@ -67,25 +72,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A listener that appends to a journal.
-    pub fn new(
-        record: &RunRecord,
-        journal: &Path,
-        start: Time,
-        format: Format,
-        pauses: bool,
-    ) -> std::io::Result<Watch> {
-        if let Some(folder) = journal.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let mut file = OpenOptions::new().create(true).append(true).open(journal)?;
-        if file.metadata()?.len() == 0 {
-            writeln!(file, "{}", Header::new(start, None).to_json())?;
-        }
-        Ok(Watch {
+    /// A listener of a run.
+    pub fn new(record: &RunRecord, journal: Journal, format: Format, pauses: bool) -> Watch {
+        Watch {
             interrupt: None,
-            journal: file,
-            start,
+            journal,
+            deed: String::new(),
+            at_work: Vec::new(),
             format,
             bar: output::spinner("starting"),
             last: None,
@@ -94,7 +87,7 @@ impl Watch {
             seen: record.seen.clone(),
             pauses,
             why: Vec::new(),
-        })
+        }
     }
 
     /// Lowest number of ready pods seen, by workload.
@@ -102,11 +95,31 @@ impl Watch {
         self.seen.clone()
     }
 
-    fn write(&mut self, line: &Line) {
-        // A full disk of the operator must not stop a run in the middle of a node.
-        let _ = writeln!(self.journal, "{}", line.to_json());
-        if self.format == Format::Json {
-            let _ = output::line(&line.to_json());
+    /// Prints what the journal has got since the last time.
+    fn pass_on(&mut self) {
+        for line in self.journal.news() {
+            let _ = output::line(&line);
+        }
+        if let Some(trouble) = self.journal.trouble() {
+            self.bar.suspend(|| note(&format!("the journal ends here, the run goes on without it: {trouble}")));
+        }
+    }
+
+    /// Writes down which hosts begin and end their work.
+    fn watch_hosts(&mut self, cluster: &Cluster) {
+        for (_, node) in cluster.nodes() {
+            let (name, known) = (node.name(), self.at_work.contains(&node.name()));
+            match node.job {
+                HostJob::Running { .. } if !known => {
+                    self.at_work.push(name);
+                    self.journal.host(name, None);
+                }
+                HostJob::Succeeded | HostJob::Failed if known => {
+                    self.at_work.retain(|other| *other != name);
+                    self.journal.host(name, Some(node.job == HostJob::Succeeded));
+                }
+                _ => {}
+            }
         }
     }
 
@@ -154,6 +167,8 @@ impl Watch {
 
     /// How it ended for each node and workload.
     pub fn recap(&mut self, before: &Cluster, checked: &Checked, format: Format) -> anyhow::Result<()> {
+        self.journal.end();
+        self.pass_on();
         self.bar.finish_and_clear();
         let now = self.last.as_ref().unwrap_or(before);
         let planned = |name| checked.forecast.nodes.iter().any(|node| node.name == name && node.order > 0);
@@ -200,13 +215,8 @@ impl Watch {
 
 impl Listener for Watch {
     fn decided(&mut self, cluster: &Cluster, decision: &Decision, now: Time) -> bool {
-        let lines = match &self.last {
-            Some(last) => trace::between(last, cluster, self.start, now),
-            None => Vec::new(),
-        };
-        for line in lines {
-            self.write(&line);
-        }
+        self.watch_hosts(cluster);
+        self.pass_on();
         self.count(cluster);
         let waits: Vec<String> = decision.waiting.iter().map(|waiting| waiting.reason.describe(cluster)).collect();
         if waits != self.said {
@@ -220,13 +230,20 @@ impl Listener for Watch {
         self.why.is_empty() && !self.interrupt.as_ref().is_some_and(Interrupt::is_asked)
     }
 
-    fn acting(&mut self, _: &Cluster, _: Action, _: Time) -> bool {
-        !self.interrupt.as_ref().is_some_and(Interrupt::is_asked)
+    fn acting(&mut self, cluster: &Cluster, action: Action, _: Time) -> bool {
+        if self.interrupt.as_ref().is_some_and(Interrupt::is_asked) {
+            return false;
+        }
+        self.deed = self.journal.acting(cluster, action);
+        true
     }
 
     fn acted(&mut self, cluster: &Cluster, action: Action, now: Time) {
-        let line = Line::new(&trace::Record { at: now, event: Event::Acted(action) }, self.start, cluster);
-        self.write(&line);
+        self.pass_on();
+        if self.format == Format::Json {
+            let _ = output::line(&self.deed);
+        }
+        let line = Line::new(&Record { at: now, event: Event::Acted(action) }, now, cluster);
         let object =
             line.pod.map(|pod| format!(" {pod}")).or(line.node.map(|node| format!(" {node}"))).unwrap_or_default();
         let version = line.version.map_or(String::new(), |version| format!(" {version}"));
@@ -240,6 +257,23 @@ impl Listener for Watch {
             self.said = vec![text[9..].to_owned()];
         }
     }
+}
+
+/// Opens a journal to append to it; a line that was cut off is left behind.
+pub fn open_journal(path: &Path) -> std::io::Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
+    if file.metadata()?.len() > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
+    }
+    Ok(file)
 }
 
 /// Time of day, for people.

@@ -3,13 +3,17 @@
 //! stay races: the model must allow what was recorded, it need not pick it. At the end nothing that the model requires is
 //! missing.
 //!
+//! A journal of a real run is replayed in the same way. What clients of the API want is taken there as it is written (objects, cordons)
+//! and counted as not modelled; what comes of it, everything about pods and budgets, has to be what the model allows.
+//!
 //! Names of pods and ReplicaSets, which nobody can predict, are taken from the recording; nothing else is.
 
 mod end;
-mod event;
+pub(super) mod event;
 mod evictions;
 mod nodes;
 mod pods;
+mod real;
 mod replay;
 mod rollout;
 mod scheduling;
@@ -20,7 +24,20 @@ use super::recording::Run;
 /// Compares one run with the model.
 pub fn check(run: &Run) -> anyhow::Result<Report> {
     let lines = event::read(&run.trace)?;
-    replay::Replay::new(run, lines, run.cluster()?).play()
+    replay::Replay::new(run.name.clone(), &run.scenario, Some(&run.summary), lines, run.cluster()?).play()
+}
+
+/// Compares a part of a journal with the model: lines in the order of their revisions, and the cluster before them. `grace`: the
+/// grace period that the run asks for, in seconds.
+pub(super) fn check_journal(
+    name: String,
+    grace: Option<u32>,
+    lines: Vec<event::Line>,
+    cluster: crate::cluster::Cluster,
+) -> anyhow::Result<Report> {
+    let mut nothing = super::recording::Scenario::default();
+    nothing.options.flags.grace = grace;
+    replay::Replay::new(name, &nothing, None, lines, cluster).play()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod drains;
 pub mod evictions;
+pub mod journal;
 pub mod pacing;
 pub mod placement;
 pub mod prediction;

@@ -14,7 +14,7 @@ use crate::simulator::{Delay, Disturbance, Down, Physics};
 use crate::upgrade::{Accepted, Goal, OnBlocked, Pacing, Settle};
 
 /// `scenario.yaml`, as far as a prediction needs it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct Scenario {
     /// Name of the folder.
     pub name: String,

@@ -333,6 +333,16 @@ fn change(cluster: &mut Cluster, object: &Value, admission: Admission) -> Result
     }
 }
 
+/// Whether an annotation means something to the model.
+pub fn reads_annotation(name: &str) -> bool {
+    wire::KNOWN_ANNOTATIONS.contains(&name) || name == crate::cluster::NODE_RECORD
+}
+
+/// Version of the API server that runs in a pod, if it is one of kubeadm's static pods or looks like one.
+pub fn api_server_version(pod: &Value) -> Option<Version> {
+    pod::RawPod::deserialize(pod).ok()?.api_server_version()
+}
+
 /// What kind of JSON value this is.
 fn what(value: &Value) -> &'static str {
     match value {

@@ -181,7 +181,7 @@ pub(super) struct Annotations {
     pub(super) record: Option<Box<NodeRecord>>,
 }
 
-const KNOWN_ANNOTATIONS: [&str; 17] = [
+pub(super) const KNOWN_ANNOTATIONS: [&str; 17] = [
     "kubernetes.io/config.mirror",
     "deployment.kubernetes.io/revision",
     "controller.kubernetes.io/pod-deletion-cost",

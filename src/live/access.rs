@@ -19,12 +19,7 @@ fn needed(acting: bool) -> Vec<(&'static str, &'static str, &'static str, &'stat
         }
     }
     if acting {
-        needed.extend([
-            ("get", "", "nodes", ""),
-            ("patch", "", "nodes", ""),
-            ("get", "", "pods", ""),
-            ("create", "", "pods/eviction", ""),
-        ]);
+        needed.extend([("get", "", "nodes", ""), ("patch", "", "nodes", ""), ("create", "", "pods/eviction", "")]);
         for (group, resource) in [("", "configmaps"), ("coordination.k8s.io", "leases")] {
             needed.extend(["get", "create", "update"].map(|verb| (verb, group, resource, NAMESPACE)));
         }

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 
 use super::client::Connection;
+use super::journal::Journal;
 use super::kinds::KINDS;
 use super::lock::Lease;
 use super::record::Record;
@@ -86,6 +87,7 @@ pub trait HostWork: Send {
 pub struct Live {
     connection: Connection,
     store: Store,
+    journal: Journal,
     lock: Lease,
     record: Record,
     hosts: Box<dyn HostWork>,
@@ -99,17 +101,18 @@ pub struct Live {
 }
 
 impl Live {
-    /// Begins to watch a cluster.
+    /// Begins to watch a cluster; what is seen and done stands in the journal.
     pub fn new(
         connection: Connection,
         lock: Lease,
         record: Record,
         hosts: Box<dyn HostWork>,
         routing: Routing,
+        journal: Journal,
     ) -> Live {
-        let store = Store::start(&connection);
+        let store = Store::start(&connection, journal.clone());
         let (uids, refusals, jobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Live { connection, store, lock, record, hosts, routing, uids, refusals, jobs }
+        Live { connection, store, journal, lock, record, hosts, routing, uids, refusals, jobs }
     }
 
     /// Waits until everything has been read.
@@ -253,32 +256,35 @@ impl Live {
             "metadata": {"name": name, "namespace": namespace}, "deleteOptions": options,
         });
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/eviction");
+        let revision = self.journal.revision();
         let answer = super::client::post(&self.connection, &path, &body)
             .await
             .map_err(|error| Trouble::Unreachable(format!("evicting {namespace}/{name}: {error}")))?;
+        let looked = self.look_at_pod(namespace, name).await;
+        self.journal.evicted((&namespace, &name), &answer, revision, looked.as_ref().ok().copied());
         match answer.code {
             200 | 201 | 404 => {
                 self.refusals.remove(&uid);
             }
             // Another pod of that name, or the budget changed under the eviction's feet: look again.
-            409 => return Err(Trouble::Stale(format!("evicting {namespace}/{name}: {}", answer.message))),
+            409 => return Err(Trouble::Stale(format!("evicting {namespace}/{name}: {}", answer.text()))),
             429 | 500 => {
                 let count = self.refusals.get(&uid).map_or(0, |refusal| refusal.count) + 1;
                 let refusal = Refusal {
                     at: self.now(),
                     code: answer.code,
                     retry_after_seconds: answer.retry_after_seconds,
-                    message: Name::new(&answer.message),
+                    message: Name::new(&answer.text()),
                     count,
                 };
                 self.refusals.insert(uid, refusal);
             }
             code @ (502..=504) => {
-                return Err(Trouble::Unreachable(format!("evicting {namespace}/{name}: {code} {}", answer.message)));
+                return Err(Trouble::Unreachable(format!("evicting {namespace}/{name}: {code} {}", answer.text())));
             }
-            code => return Err(Trouble::Refused(format!("evicting {namespace}/{name}: {code} {}", answer.message))),
+            code => return Err(Trouble::Refused(format!("evicting {namespace}/{name}: {code} {}", answer.text()))),
         }
-        self.look_at_pod(namespace, name).await
+        looked.map(|_| ())
     }
 
     async fn delete(&mut self, cluster: &Cluster, pod: PodId, grace: Option<u32>) -> Result<(), Trouble> {
@@ -291,9 +297,9 @@ impl Live {
             ..DeleteParams::default()
         };
         match self.pods(namespace).delete(&name, &options).await {
-            Ok(_) => self.look_at_pod(namespace, name).await,
+            Ok(_) => self.look_at_pod(namespace, name).await.map(|_| ()),
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
-                self.look_at_pod(namespace, name).await
+                self.look_at_pod(namespace, name).await.map(|_| ())
             }
             Err(error) => Err(trouble(&error, &format!("deleting pod {namespace}/{name}"))),
         }
@@ -303,12 +309,14 @@ impl Live {
         Api::namespaced_with(self.connection.client.clone(), &namespace, &KINDS[2].resource())
     }
 
-    /// The pod as it is now, before the watch tells it.
-    async fn look_at_pod(&mut self, namespace: Name, name: Name) -> Result<(), Trouble> {
+    /// The pod as it is now, before the watch tells it, and the revision of that. A list tells the cluster's revision, a single
+    /// object only its own.
+    async fn look_at_pod(&mut self, namespace: Name, name: Name) -> Result<u64, Trouble> {
         let what = || format!("getting pod {namespace}/{name}");
-        let pod = self.pods(namespace).get_opt(&name).await.map_err(|error| trouble(&error, &what()))?;
-        self.store.put("Pod", (&namespace, &name), pod.as_ref());
-        Ok(())
+        let only = ListParams::default().fields(&format!("metadata.name={name}"));
+        let list = self.pods(namespace).list(&only).await.map_err(|error| trouble(&error, &what()))?;
+        self.store.put("Pod", (&namespace, &name), list.items.first());
+        Ok(list.metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or(0))
     }
 
     /// The control plane goes for its next minor version. The nodes are first: should the engine die on the way, it is decided

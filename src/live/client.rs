@@ -67,10 +67,22 @@ async fn named(read: Kubeconfig, options: &KubeConfigOptions) -> anyhow::Result<
 pub(super) struct Answer {
     /// HTTP code.
     pub(super) code: u16,
-    /// Text of the answer, with its first cause.
+    /// Text of the answer.
     pub(super) message: String,
+    /// Reason and text of each cause.
+    pub(super) causes: Vec<(String, String)>,
     /// `Retry-After` header, else `retryAfterSeconds`; 0 when absent.
     pub(super) retry_after_seconds: u32,
+}
+
+impl Answer {
+    /// Text of the answer, with its first cause.
+    pub(super) fn text(&self) -> String {
+        match self.causes.first() {
+            Some((_, cause)) => format!("{} {cause}", self.message),
+            None => self.message.clone(),
+        }
+    }
 }
 
 /// Posts a body and takes the answer as it is. kube's own `evict` writes the options in a field that the API server does not know
@@ -85,10 +97,8 @@ pub(super) async fn post(connection: &Connection, path: &str, body: &serde_json:
     let bytes = answer.into_body().collect_bytes().await?;
     let status: kube::core::Status = serde_json::from_slice(&bytes).unwrap_or_else(|_| kube::core::Status::success());
     let details = status.details.as_ref();
-    let message = match details.and_then(|details| details.causes.first()) {
-        Some(cause) => format!("{} {}", status.message, cause.message),
-        None => status.message.clone(),
-    };
+    let causes = details.into_iter().flat_map(|details| &details.causes);
+    let causes = causes.map(|cause| (cause.reason.clone(), cause.message.clone())).collect();
     let in_body = details.map_or(0, |details| details.retry_after_seconds);
-    Ok(Answer { code, message, retry_after_seconds: header.unwrap_or(in_body) })
+    Ok(Answer { code, message: status.message.clone(), causes, retry_after_seconds: header.unwrap_or(in_body) })
 }

@@ -12,8 +12,9 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::client::Connection;
+use super::journal::{self, Journal};
 use super::kinds::{KINDS, Kind};
-use crate::cluster::{Cluster, Name, Time};
+use crate::cluster::{Cluster, Name, Time, Version};
 use crate::import;
 
 /// How many objects an answer of the API server holds.
@@ -73,12 +74,16 @@ pub(super) type Uids = BTreeMap<(Name, Name), Name>;
 /// Namespace and name.
 type Key = (String, String);
 
+type Objects = BTreeMap<Key, Arc<Value>>;
+
 /// The objects of one kind.
 #[derive(Default)]
 struct Shelf {
-    objects: BTreeMap<Key, Value>,
+    objects: Objects,
+    /// What the watch has told so far; answers to requests, which may be ahead of it, left out.
+    told: Objects,
     /// Those of a list that is coming in.
-    fresh: Option<BTreeMap<Key, Value>>,
+    fresh: Option<Objects>,
     complete: bool,
     /// Why nothing is heard; `None`: all is well.
     broken: Option<String>,
@@ -98,18 +103,22 @@ impl Drop for Store {
 }
 
 impl Store {
-    /// Begins to watch every kind.
-    pub(super) fn start(connection: &Connection) -> Store {
+    /// Begins to watch every kind; what is told stands in the journal.
+    pub(super) fn start(connection: &Connection, journal: Journal) -> Store {
         let shelves: Arc<Mutex<Vec<Shelf>>> = Arc::new(Mutex::new(KINDS.iter().map(|_| Shelf::default()).collect()));
         let changed = Arc::new(Notify::new());
         let watches = KINDS.iter().enumerate().map(|(number, kind)| {
             let api: Api<DynamicObject> = Api::all_with(connection.client.clone(), &kind.resource());
             let (shelves, changed) = (Arc::clone(&shelves), Arc::clone(&changed));
+            let (journal, version) = (journal.clone(), connection.version);
             let watch = async move {
                 let config = watcher::Config::default().page_size(PAGE).any_semantic();
                 let mut events = watcher(api, config).default_backoff().boxed();
                 while let Some(event) = events.next().await {
-                    take(&mut lock(&shelves)[number], kind, event);
+                    let mut shelves = lock(&shelves);
+                    take(&mut shelves[number], kind, event, &journal);
+                    write_down(&shelves, &journal, version);
+                    drop(shelves);
                     changed.notify_one();
                 }
             };
@@ -136,7 +145,7 @@ impl Store {
             }
         }
         let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.kind).collect();
-        let objects = shelves.iter().flat_map(|shelf| shelf.objects.values());
+        let objects = shelves.iter().flat_map(|shelf| shelf.objects.values().map(Arc::as_ref));
         let cluster =
             import::from_live(objects, &kinds, connection.version, now).map_err(|errors| errors.to_string())?;
         let pods = shelves.iter().zip(&KINDS).filter(|(_, kind)| kind.kind == "Pod");
@@ -160,7 +169,7 @@ impl Store {
         let shelf = &mut lock(&self.shelves)[number];
         let key = (key.0.to_owned(), key.1.to_owned());
         match object {
-            Some(object) => insert(&mut shelf.objects, key, plain(&KINDS[number], object)),
+            Some(object) => insert(&mut shelf.objects, key, Arc::new(plain(&KINDS[number], object))),
             None => {
                 shelf.objects.remove(&key);
             }
@@ -172,8 +181,25 @@ fn lock(shelves: &Mutex<Vec<Shelf>>) -> MutexGuard<'_, Vec<Shelf>> {
     shelves.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Once all objects are known they stand in the journal, and changes after them.
+fn write_down(shelves: &[Shelf], journal: &Journal, version: Option<Version>) {
+    if journal.follows() || !shelves.iter().all(|shelf| shelf.complete && shelf.fresh.is_none()) {
+        return;
+    }
+    let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.kind).collect();
+    let of_kind = |(shelf, kind): (&'_ Shelf, &Kind)| (kind.kind, shelf.told.values().cloned().collect::<Vec<_>>());
+    let objects: Vec<(&str, Vec<Arc<Value>>)> = shelves.iter().zip(&KINDS).map(of_kind).collect();
+    let objects = objects.iter().flat_map(|(kind, all)| all.iter().map(move |object| (*kind, object.as_ref())));
+    journal.begin(version, &kinds, objects);
+}
+
 /// What a watch tells.
-fn take(shelf: &mut Shelf, kind: &Kind, event: Result<watcher::Event<DynamicObject>, watcher::Error>) {
+fn take(
+    shelf: &mut Shelf,
+    kind: &Kind,
+    event: Result<watcher::Event<DynamicObject>, watcher::Error>,
+    journal: &Journal,
+) {
     match event {
         Err(error) if kind.optional => {
             // Not served, or not allowed: the model can do without.
@@ -183,21 +209,32 @@ fn take(shelf: &mut Shelf, kind: &Kind, event: Result<watcher::Event<DynamicObje
         Err(error) => shelf.broken = Some(reason(&error)),
         Ok(event) => {
             match event {
-                watcher::Event::Init => shelf.fresh = Some(BTreeMap::new()),
+                watcher::Event::Init => {
+                    journal.gap(&format!("the watch of {} starts anew", kind.plural));
+                    shelf.fresh = Some(Objects::new());
+                }
                 watcher::Event::InitApply(object) => {
                     let key = key(&object);
-                    shelf.fresh.get_or_insert_default().insert(key, plain(kind, &object));
+                    shelf.fresh.get_or_insert_default().insert(key, Arc::new(plain(kind, &object)));
                     return;
                 }
                 watcher::Event::InitDone => {
                     shelf.objects = shelf.fresh.take().unwrap_or_default();
+                    shelf.told = shelf.objects.clone();
                     shelf.complete = true;
                 }
-                watcher::Event::Apply(object) => insert(&mut shelf.objects, key(&object), plain(kind, &object)),
+                watcher::Event::Apply(object) => {
+                    let (key, object) = (key(&object), Arc::new(plain(kind, &object)));
+                    let before = shelf.told.insert(key.clone(), Arc::clone(&object));
+                    journal.changed(kind, before.as_deref(), Some(&object), journal::revision(&object));
+                    insert(&mut shelf.objects, key, object);
+                }
                 watcher::Event::Delete(object) => {
-                    let (key, uid) = (key(&object), object.metadata.uid);
+                    let (key, last) = (key(&object), plain(kind, &object));
+                    shelf.told.remove(&key);
+                    journal.changed(kind, Some(&last), None, journal::revision(&last));
                     let known = shelf.objects.get(&key).and_then(|known| known.pointer("/metadata/uid")?.as_str());
-                    if known == uid.as_deref() {
+                    if known == object.metadata.uid.as_deref() {
                         shelf.objects.remove(&key);
                     }
                 }
@@ -229,12 +266,89 @@ fn key(object: &DynamicObject) -> Key {
 }
 
 /// Puts an object in, unless what is known of it is newer: answers and watches overtake each other.
-fn insert(objects: &mut BTreeMap<Key, Value>, key: Key, object: Value) {
-    let version = |object: &Value| object.pointer("/metadata/resourceVersion")?.as_str()?.parse::<u64>().ok();
-    if let Some(known) = objects.get(&key)
-        && version(known) > version(&object)
-    {
-        return;
+fn insert(objects: &mut Objects, key: Key, object: Arc<Value>) {
+    if objects.get(&key).is_none_or(|known| journal::revision(known) <= journal::revision(&object)) {
+        objects.insert(key, object);
     }
-    objects.insert(key, object);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::journal::tests::Page;
+    use super::*;
+
+    const POD: usize = 2;
+
+    fn pod(revision: u64, status: &Value) -> DynamicObject {
+        let pod = json!({
+            "metadata": {"name": "a", "namespace": "shop", "uid": "u", "resourceVersion": revision.to_string()},
+            "spec": {"nodeName": "n"}, "status": status,
+        });
+        serde_json::from_value(pod).unwrap()
+    }
+
+    /// A store whose kinds have all been read, and its journal.
+    struct Told {
+        store: Store,
+        journal: Journal,
+        page: Page,
+    }
+
+    impl Told {
+        fn new() -> Told {
+            let page = Page::default();
+            let shelves = KINDS.iter().map(|_| Shelf { complete: true, ..Shelf::default() }).collect();
+            let store = Store { shelves: Arc::new(Mutex::new(shelves)), changed: Arc::default(), watches: Vec::new() };
+            let told = Told { store, journal: Journal::new(page.clone(), false), page };
+            told.relist(&pod(5, &json!({"phase": "Pending"})));
+            told
+        }
+
+        fn tell(&self, event: watcher::Event<DynamicObject>) {
+            let mut shelves = lock(&self.store.shelves);
+            take(&mut shelves[POD], &KINDS[POD], Ok(event), &self.journal);
+            write_down(&shelves, &self.journal, None);
+        }
+
+        fn relist(&self, pod: &DynamicObject) {
+            self.tell(watcher::Event::Init);
+            self.tell(watcher::Event::InitApply(pod.clone()));
+            self.tell(watcher::Event::InitDone);
+        }
+    }
+
+    #[test]
+    fn what_was_seen_first_in_an_answer_is_told_when_its_turn_comes() {
+        let told = Told::new();
+        let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+        told.store.put("Pod", ("shop", "a"), Some(&pod(7, &ready)));
+        told.tell(watcher::Event::Apply(pod(6, &json!({"phase": "Running"}))));
+        told.tell(watcher::Event::Apply(pod(7, &ready)));
+        told.tell(watcher::Event::Delete(pod(8, &ready)));
+        assert_eq!(told.page.events(), ["start", "object", "begin", "pod.running", "pod.ready", "pod.gone"]);
+        let revisions: Vec<u64> = told.page.lines().iter().skip(3).map(|line| line["rv"].as_u64().unwrap()).collect();
+        assert_eq!(revisions, [6, 7, 8]);
+        assert_eq!(told.store.field("Pod", "shop", "a", "/status/phase"), None);
+    }
+
+    #[test]
+    fn a_watch_that_begins_anew_is_a_gap_and_a_new_start() {
+        let told = Told::new();
+        told.tell(watcher::Event::Init);
+        {
+            // Another kind goes on meanwhile: it is told by the objects of the next start.
+            let node =
+                json!({"metadata": {"name": "n", "uid": "n", "resourceVersion": "9"}, "spec": {"unschedulable": true}});
+            let event = watcher::Event::Apply(serde_json::from_value(node).unwrap());
+            let mut shelves = lock(&told.store.shelves);
+            take(&mut shelves[0], &KINDS[0], Ok(event), &told.journal);
+            write_down(&shelves, &told.journal, None);
+        }
+        assert_eq!(told.page.events(), ["start", "object", "begin", "gap"]);
+        told.tell(watcher::Event::InitApply(pod(10, &json!({"phase": "Running"}))));
+        told.tell(watcher::Event::InitDone);
+        assert_eq!(told.page.events()[4..], ["start", "object", "object", "begin"]);
+    }
 }

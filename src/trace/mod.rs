@@ -1,6 +1,5 @@
 //! One event vocabulary for simulated and real runs. Events carry ids; a [`Record`] is written as a [`Line`] of JSON with names.
 
-mod between;
 mod line;
 mod picture;
 
@@ -9,7 +8,6 @@ use crate::cluster::{
 };
 use crate::upgrade::Action;
 
-pub use between::between;
 pub use line::{Header, Line, ReadError, read};
 
 /// What happened.

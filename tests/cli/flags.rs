@@ -12,6 +12,8 @@ fn exit_codes_tell_yes_no_and_could_not_run() {
         (format!("capacity -f {QUIET} --to v1.37.0 --walks 5"), 0),
         (format!("capacity -f {TROUBLED} --to v1.37.0 --walks 5"), 0),
         ("conform drains fixtures/drains/two-nodes".to_owned(), 0),
+        ("conform journal fixtures/journals/continued.jsonl".to_owned(), 0),
+        ("conform journal fixtures/drains/two-nodes/run1.trace.jsonl".to_owned(), 2),
         ("explain J001".to_owned(), 0),
         ("explain floor".to_owned(), 2),
         ("explain P000".to_owned(), 2),

@@ -24,6 +24,8 @@ pub const ALL: &[(&str, Case)] = &[
     ("a disruption has to be accepted by name", disruptive),
     ("missing rights are named", missing_rights),
     ("a workload that falls under its prediction stops the run", under_prediction),
+    ("hosts that go away during their upgrade are understood in the journal", hosts_away),
+    ("what others do during a run is told from what follows of it", others_at_work),
 ];
 
 /// A Deployment, a StatefulSet with a budget each.
@@ -119,6 +121,8 @@ fn to_its_end(light: &Path) {
     for node in ["n1", "n2", "n3"] {
         assert_eq!(cluster.host_runs(node), 1, "{node}");
     }
+    let said = cluster.assert_journal();
+    assert!(said.contains("eviction answers") && !said.contains("not modelled"), "{said}");
     let again = cluster.apply_to_its_end(&[]);
     assert_eq!(again.status.code(), Some(0), "nothing is left to do");
     assert_eq!(cluster.host_runs("n1"), 1);
@@ -151,6 +155,7 @@ fn killed_everywhere(light: &Path) {
         assert!(web >= 3, "web had {web} ready pods");
         assert!(db >= 2, "db had {db} ready pods");
     });
+    cluster.assert_journal();
     println!("  killed {kills} times, after {} different actions", points.len());
     assert!(kills >= 20, "killed only {kills} times: {points:?}");
     cluster.assert_done();
@@ -204,6 +209,7 @@ fn interrupted(light: &Path) {
     assert_eq!(output.status.code(), Some(0));
     cluster.assert_done();
     assert_eq!((cluster.host_runs("n1"), cluster.host_runs("n2")), (1, 1));
+    cluster.assert_journal();
 }
 
 fn unmanaged(light: &Path) {
@@ -311,4 +317,55 @@ fn under_prediction(light: &Path) {
     let record = cluster.get("ConfigMap", "kube-system", "cmsim-run").unwrap();
     let text = record["data"]["run.json"].as_str().unwrap();
     assert!(text.contains("shop/Deployment/web has"), "{text}");
+    cluster.assert_journal();
+}
+
+fn hosts_away(light: &Path) {
+    let agent = r#"
+  - apiVersion: apps/v1
+    kind: DaemonSet
+    metadata: {name: agent, namespace: shop}
+    spec:
+      selector: {matchLabels: {app: agent}}
+      template:
+        metadata: {labels: {app: agent}}
+        spec: {containers: [{name: c, image: i}], terminationGracePeriodSeconds: 3}
+"#;
+    let objects = format!("{}{QUIET}", agent.trim_end());
+    let cluster = Cluster::start_with_hosts(light, 2, "mode: shutdown, seconds: 1.5", &objects);
+    let output = cluster.apply_to_its_end(&[]);
+    assert_eq!(output.status.code(), Some(0));
+    cluster.assert_done();
+    let said = cluster.assert_journal();
+    assert!(said.contains("2 node.notready") && !said.contains("not modelled"), "{said}");
+}
+
+fn others_at_work(light: &Path) {
+    let cluster = Cluster::start(light, 3, QUIET);
+    let mut run = Running::start(cluster.apply(&["--no-pause"]));
+    for _ in 0..4 {
+        run.next_action().unwrap();
+    }
+    cluster.patch(
+        "Deployment",
+        "shop",
+        "web",
+        &json!({"spec": {"template": {"metadata": {"labels": {"release": "2"}}}}}),
+    );
+    let other: serde_json::Value = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "other", "namespace": "shop"},
+        "spec": {
+            "replicas": 2, "selector": {"matchLabels": {"app": "other"}},
+            "template": {
+                "metadata": {"labels": {"app": "other"}},
+                "spec": {"containers": [{"name": "c", "image": "i"}], "terminationGracePeriodSeconds": 3},
+            },
+        },
+    });
+    cluster.create("Deployment", "shop", other);
+    cluster.patch("Deployment", "shop", "web", &json!({"spec": {"replicas": 5}}));
+    cluster.patch("PodDisruptionBudget", "shop", "web", &json!({"spec": {"maxUnavailable": 2}}));
+    assert_eq!(run.wait(), 0);
+    cluster.assert_done();
+    cluster.assert_journal();
 }

@@ -30,12 +30,17 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
-    /// Brings a cluster of so many nodes up, with these objects (YAML, a list indented by two).
+    /// Brings a cluster of so many nodes up, with these objects (YAML, a list indented by two). Upgrades restart the kubelet only.
     pub fn start(light: &Path, nodes: usize, objects: &str) -> Cluster {
+        Cluster::start_with_hosts(light, nodes, "mode: none, seconds: 0.3", objects)
+    }
+
+    /// As `start`; `down`: what an upgrade does to a host (DRAINS.md, `options.down`).
+    pub fn start_with_hosts(light: &Path, nodes: usize, down: &str, objects: &str) -> Cluster {
         let folder = tempfile::tempdir().unwrap();
         let scenario = folder.path().join("scenario.yaml");
         let text = format!(
-            "name: light\nkind: drain\nnodes: {{count: {nodes}}}\noptions: {{old_version: v1.35.4, down: {{mode: none, seconds: 0.3}}}}\n\
+            "name: light\nkind: drain\nnodes: {{count: {nodes}}}\noptions: {{old_version: v1.35.4, down: {{{down}}}}}\n\
              objects:\n{objects}"
         );
         std::fs::write(&scenario, text).unwrap();
@@ -166,6 +171,28 @@ impl Cluster {
         let lease = self.get("Lease", "kube-system", "cmsim-upgrade").unwrap();
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
         assert_eq!(holder, "", "the lock is held");
+    }
+
+    /// Every event of every journal is one that the model allows; what `conform` says of them. The journals are kept for the one who looks into them.
+    pub fn assert_journal(&self) -> String {
+        let folder = self.file("state/cmsim");
+        let files: Vec<PathBuf> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+            .collect();
+        assert!(!files.is_empty(), "no journal in {}", folder.display());
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("journals");
+        std::fs::create_dir_all(&kept).unwrap();
+        for file in &files {
+            std::fs::copy(file, kept.join(file.file_name().unwrap())).unwrap();
+        }
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_cmsim")).args(["conform", "journal"]).args(&files).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        println!("{said}");
+        assert_eq!(output.status.code(), Some(0), "the journal does not pass; it is kept in {}", kept.display());
+        said
     }
 
     /// No run has written anything.

@@ -6,18 +6,20 @@ use crate::cluster::{BudgetId, Detail, Name, Owner, Phase};
 use crate::simulator::controllers::stateful_set;
 use crate::simulator::{First, Task};
 
+use crate::conform::recording::Summary;
+
 use super::replay::Replay;
 
 impl Replay<'_> {
-    pub(super) fn end(&mut self) {
-        if self.run.summary.final_stable {
+    pub(super) fn end(&mut self, summary: &Summary) {
+        if summary.final_stable {
             self.obligations();
         } else {
             self.report.pass_over("obligations at the end of a run that did not come to rest");
         }
-        self.placement();
-        self.strength();
-        self.blocked();
+        self.placement(summary);
+        self.strength(summary);
+        self.blocked(summary);
     }
 
     /// Every component looks once more and finds nothing to do.
@@ -102,12 +104,12 @@ impl Replay<'_> {
 
     fn is_made_unready(&self) -> bool {
         use crate::scenario::Verb::Unready;
-        let scenario = &self.run.scenario;
+        let scenario = self.scenario;
         scenario.actions.iter().chain(&scenario.before).any(|action| action.verb == Unready)
     }
 
     /// Pods per node, without finished ones and those of DaemonSets and static pods.
-    fn placement(&mut self) {
+    fn placement(&mut self, summary: &Summary) {
         self.report.count("final placement");
         let cluster = &self.world.cluster;
         let mut count: BTreeMap<String, u32> = BTreeMap::new();
@@ -126,7 +128,7 @@ impl Replay<'_> {
                 *count.entry(cluster.node(node).name().as_str().to_owned()).or_default() += 1;
             }
         }
-        let mut recorded = self.run.summary.final_placement.pods_per_node.clone();
+        let mut recorded = summary.final_placement.pods_per_node.clone();
         recorded.retain(|_, pods| *pods > 0);
         if count != recorded {
             self.mismatch("final placement", "", format!("{count:?}"), format!("{recorded:?}"));
@@ -134,15 +136,15 @@ impl Replay<'_> {
     }
 
     /// The lowest numbers of ready pods and endpoints.
-    fn strength(&mut self) {
-        for (owner, &recorded) in &self.run.summary.min_ready {
+    fn strength(&mut self, summary: &Summary) {
+        for (owner, &recorded) in &summary.min_ready {
             self.report.count("minimum of ready pods");
             let model = self.lowest_ready.get(owner).copied();
             if model != Some(recorded) {
                 self.mismatch("minimum of ready pods", owner, format!("{model:?}"), recorded.to_string());
             }
         }
-        for (service, &recorded) in &self.run.summary.min_ready_endpoints {
+        for (service, &recorded) in &summary.min_ready_endpoints {
             self.report.count("minimum of ready endpoints");
             let id = service.split_once('/').and_then(|(ns, name)| self.find_service(ns, name));
             let model = id.map(|id| {
@@ -156,11 +158,11 @@ impl Replay<'_> {
     }
 
     /// Pods that were left by a drain, with the last answer that the model gives for them.
-    fn blocked(&mut self) {
-        for pod in self.run.summary.blocked_pods.clone() {
+    fn blocked(&mut self, summary: &Summary) {
+        for pod in &summary.blocked_pods {
             self.report.count("blocked pods");
             let id = pod.pod.split_once('/').and_then(|(ns, name)| self.pods.get(&(Name::new(ns), Name::new(name))));
-            let known = id.is_some() || self.run.summary.outcome != "blocked";
+            let known = id.is_some() || summary.outcome != "blocked";
             if !known {
                 self.mismatch("blocked pods", &pod.pod, "it is gone".to_owned(), "left".to_owned());
             }

@@ -17,6 +17,9 @@ pub struct Line {
     pub rv: u64,
     /// Seconds since the snapshot.
     pub t: f64,
+    /// Number of the line in its file, from 1.
+    #[serde(skip)]
+    pub number: usize,
     /// What was recorded.
     #[serde(flatten)]
     pub event: Recorded,
@@ -43,6 +46,8 @@ pub enum Recorded {
         controller: Option<String>,
         /// Ordinal or index.
         index: Option<String>,
+        /// The object, in a journal, where no template tells what the pod is like.
+        object: Option<serde_json::Value>,
     },
     /// The pod got its node.
     #[serde(rename = "pod.bound")]
@@ -188,6 +193,96 @@ pub enum Recorded {
         /// Reason.
         reason: String,
     },
+    /// A journal: the run's deed.
+    #[serde(rename = "act")]
+    Act(Act),
+    /// A journal: the objects follow, up to `begin`.
+    #[serde(rename = "start")]
+    Start(Start),
+    /// A journal: all objects stand there; changes follow.
+    #[serde(rename = "begin")]
+    Begin {},
+    /// A journal: an object, or what changed of it beside what has events of its own.
+    #[serde(rename = "object")]
+    Object {
+        /// The object.
+        object: serde_json::Value,
+    },
+    /// A journal: an object that has no event of its own is gone.
+    #[serde(rename = "gone")]
+    Gone {
+        /// Kind.
+        kind: String,
+        /// Namespace, empty where the kind has none.
+        ns: String,
+        /// Name.
+        name: String,
+    },
+    /// A journal: changes may have been missed.
+    #[serde(rename = "gap")]
+    Gap {
+        /// Why.
+        why: String,
+    },
+    /// A journal: the work on a host is under way.
+    #[serde(rename = "host.started")]
+    HostStarted(NodeName),
+    /// A journal: the work on a host has ended.
+    #[serde(rename = "host.ended")]
+    HostEnded(NodeName),
+    /// A journal: the run is over.
+    #[serde(rename = "end")]
+    End {},
+}
+
+/// The first line of a part of a journal.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Start {
+    /// `cmsim.dev/journal/v1`.
+    pub format: String,
+    /// Instant that times count from.
+    pub time: String,
+    /// Version of the API server.
+    pub server: Option<crate::cluster::Version>,
+    /// Kinds of which all objects follow.
+    pub kinds: Vec<String>,
+}
+
+/// An action of a run, about to be carried out.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Act {
+    /// Which: `cordon`, `evict`, `upgrade-host`, ...
+    pub what: String,
+    /// The node.
+    pub node: Option<String>,
+    /// Namespace of the pod.
+    #[serde(default)]
+    pub ns: String,
+    /// The pod.
+    #[serde(default)]
+    pub pod: String,
+    /// Grace period that is asked for, in seconds.
+    pub grace: Option<u32>,
+    /// How the run ends for the node: `done`, `blocked`.
+    pub outcome: Option<crate::cluster::NodeOutcome>,
+    /// The version that the host gets.
+    pub version: Option<crate::cluster::Version>,
+}
+
+impl Recorded {
+    /// What the recorder or the run did itself: it stands after all changes of its revision.
+    pub fn is_own(&self) -> bool {
+        matches!(
+            self,
+            Recorded::Step(_)
+                | Recorded::Evict(_)
+                | Recorded::Act(_)
+                | Recorded::HostStarted(_)
+                | Recorded::HostEnded(_)
+                | Recorded::Gap { .. }
+                | Recorded::End {}
+        )
+    }
 }
 
 /// A step of the operator.
@@ -251,8 +346,26 @@ pub struct Request {
     /// Causes.
     #[serde(default)]
     pub causes: Vec<Cause>,
-    /// Revision after the answer.
+    /// Revision after the answer; a journal may not know it.
+    #[serde(default = "latest")]
     pub rv_hi: u64,
+}
+
+impl Request {
+    /// A request whose answer is not known: the run was killed, or the connection lost.
+    pub fn unanswered(ns: &str, pod: &str) -> Request {
+        let (ns, pod, message, causes) = (ns.to_owned(), pod.to_owned(), String::new(), Vec::new());
+        Request { ns, pod, code: 0, message, causes, rv_hi: latest() }
+    }
+
+    /// Nobody knows what became of it: no answer, or one of a proxy or an API server on its way out.
+    pub fn is_open(&self) -> bool {
+        self.code == 0 || (502..=504).contains(&self.code)
+    }
+}
+
+fn latest() -> u64 {
+    u64::MAX
 }
 
 /// A cause of a refusal.
@@ -338,8 +451,12 @@ pub struct JobStatus {
 /// Reads a trace.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Line>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let parse = |(number, line): (usize, &str)| {
-        serde_json::from_str(line).with_context(|| format!("{} line {}", path.display(), number + 1))
-    };
+    let parse =
+        |(index, line)| self::line(index + 1, line).with_context(|| format!("{} line {}", path.display(), index + 1));
     text.lines().enumerate().map(parse).collect()
+}
+
+/// Reads one line.
+pub fn line(number: usize, text: &str) -> serde_json::Result<Line> {
+    Ok(Line { number, ..serde_json::from_str(text)? })
 }

@@ -142,7 +142,7 @@ impl Replay<'_> {
     }
 
     /// DELETE of an object: what it owns goes by events of its own.
-    fn deletion(&mut self, action: &Action, disturbance: &crate::simulator::Disturbance) {
+    pub(super) fn deletion(&mut self, action: &Action, disturbance: &crate::simulator::Disturbance) {
         let cluster = self.world.cluster.clone();
         (disturbance.act)(&mut self.world, &mut First);
         // Pods keep their state until their own events say otherwise.
@@ -173,10 +173,15 @@ impl Replay<'_> {
                     Recorded::Step(Step::Cordon(name)) => !schedulable && name.node == node,
                     Recorded::Step(Step::Uncordon(name)) => schedulable && name.node == node,
                     Recorded::Step(Step::Action { action }) => action.node.as_deref() == Some(node),
+                    Recorded::Act(act) => {
+                        act.node.as_deref() == Some(node) && act.what == if schedulable { "uncordon" } else { "cordon" }
+                    }
                     _ => false,
                 },
             );
-        if !asked {
+        if !asked && self.real.is_some() {
+            self.report.pass_over("nodes that somebody else cordons or uncordons");
+        } else if !asked {
             self.mismatch(kind, node, "nobody asked for it".to_owned(), kind.to_owned());
         }
         if let Some(node) = self.find_node(node) {
@@ -188,6 +193,10 @@ impl Replay<'_> {
         let kind = if ready == Readiness::Ready { "node.ready" } else { "node.notready" };
         self.report.count(kind);
         let Some(node) = self.find_node(name) else { return };
+        if self.real.is_some() {
+            self.real_node_ready(node, ready);
+            return;
+        }
         let mode = self.away.get(&node).copied();
         let enabled = match ready {
             Readiness::Ready => mode.is_none(),
@@ -218,6 +227,7 @@ impl Replay<'_> {
         self.report.count("node.version");
         let Some(node) = self.find_node(node) else { return };
         if let Ok(version) = version.parse() {
+            self.may_change_version("node.version", node, version);
             self.world.cluster.update_node(node, |node| node.kubelet = Some(version));
             self.emit(Event::NodeVersion(node, version));
         }
@@ -226,7 +236,9 @@ impl Replay<'_> {
     pub(super) fn node_gone(&mut self, name: &str) {
         self.report.count("node.gone");
         let Some(node) = self.find_node(name) else { return };
-        if self.away.get(&node) != Some(&Down::Delete) {
+        if self.real.is_some() {
+            self.report.pass_over("nodes that somebody deletes");
+        } else if self.away.get(&node) != Some(&Down::Delete) {
             self.mismatch("node.gone", name, "not enabled".to_owned(), "gone".to_owned());
         }
         self.world.cluster.update_node(node, |node| node.gone = true);
@@ -235,6 +247,11 @@ impl Replay<'_> {
 
     /// A Node object of the same name takes the place, and the pods, of the one that was deleted.
     pub(super) fn node_created(&mut self, name: &str) {
+        if self.real.is_some() {
+            // Its object stood before.
+            self.report.pass_over("nodes that somebody creates");
+            return;
+        }
         self.report.count("node.created");
         let old = self.world.cluster.nodes().rev().find(|(_, node)| node.name() == name).map(|(id, _)| id);
         let Some(old) = old.filter(|&old| self.world.cluster.node(old).gone) else {
@@ -271,7 +288,9 @@ impl Replay<'_> {
             return;
         };
         wanted.sort();
-        let present = self.world.cluster.node(node).taints.clone();
+        let wanted = wanted;
+        let mut present = self.world.cluster.node(node).taints.clone();
+        self.take_foreign_taints(&mut present, &wanted);
         let of = |taints: &[Taint], no_execute: bool| {
             let mut taints: Vec<Taint> =
                 taints.iter().copied().filter(|taint| (taint.effect == Effect::NoExecute) == no_execute).collect();

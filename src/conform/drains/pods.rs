@@ -7,7 +7,7 @@ use crate::trace::Event;
 
 use super::event::{PodName, Recorded};
 use super::replay::Replay;
-use super::rollout::leaving;
+use super::rollout::{knows, leaving};
 
 /// A stage may be seen so many seconds earlier than its duration says, since the recorder sees both ends late.
 const EARLY: f64 = 0.6;
@@ -20,11 +20,22 @@ const WRITTEN_BEFORE: Millis = Millis(100);
 
 impl Replay<'_> {
     /// A pod object appeared.
-    pub(super) fn pod_created(&mut self, ns: &str, pod: &str, controller: Option<String>, index: Option<String>) {
+    pub(super) fn pod_created(
+        &mut self,
+        ns: &str,
+        pod: &str,
+        controller: Option<String>,
+        index: Option<String>,
+        object: Option<serde_json::Value>,
+    ) {
         self.report.count("pod.created");
         let key = (Name::new(ns), Name::new(pod));
         if self.pods.contains_key(&key) {
             self.mismatch("pod.created", pod, "the name is taken".to_owned(), "created".to_owned());
+            return;
+        }
+        if let Some(object) = object {
+            self.foreign_pod(key, controller.as_deref(), object);
             return;
         }
         let Some(controller) = controller else {
@@ -54,6 +65,7 @@ impl Replay<'_> {
         };
         let Some(new) = new else {
             self.mismatch("pod.created", pod, format!("{controller} wants no pod"), "created".to_owned());
+            self.take_in(owner, key);
             return;
         };
         let id = self.world.create_pod(NewPod { name: Some(key.1), ..new }, &mut First);
@@ -72,8 +84,11 @@ impl Replay<'_> {
     fn by_stateful_set(&mut self, owner: WorkloadId, ordinal: Option<u32>) -> Option<NewPod> {
         let wanted = ordinal?;
         let now = self.world.now;
-        let created =
-            self.states().flat_map(|state| stateful_set::plan(state, owner, now)).find_map(|step| match step {
+        let created = self
+            .states()
+            .filter(|state| knows(state, owner))
+            .flat_map(|state| stateful_set::plan(state, owner, now))
+            .find_map(|step| match step {
                 Step::Create { ordinal, updated } if ordinal == wanted => Some(updated),
                 Step::Create { .. } | Step::Delete(_) => None,
             })?;
@@ -175,7 +190,7 @@ impl Replay<'_> {
     }
 
     fn scenario_sets_ready(&self) -> bool {
-        self.run.scenario.actions.iter().any(|action| action.verb == crate::scenario::Verb::Ready)
+        self.scenario.actions.iter().any(|action| action.verb == crate::scenario::Verb::Ready)
     }
 
     /// Condition Ready became False.
@@ -187,8 +202,10 @@ impl Replay<'_> {
             || pod.is_terminal()
             || self.restarts_in_place(id)
             || self.loses_its_node(id)
-            || self.run.scenario.actions.iter().any(|action| action.verb == crate::scenario::Verb::Unready);
-        if !enabled {
+            || self.scenario.actions.iter().any(|action| action.verb == crate::scenario::Verb::Unready);
+        if !enabled && self.real.is_some() {
+            self.report.pass_over("pods that lose their readiness by themselves (probes, crashes)");
+        } else if !enabled {
             self.mismatch("pod.notready", &name.pod, "nothing takes Ready away".to_owned(), "not ready".to_owned());
         }
         self.world.set_ready(id, false, &mut First);
@@ -201,6 +218,9 @@ impl Replay<'_> {
     fn restarts_in_place(&self, id: PodId) -> bool {
         let Some(node) = self.world.cluster.pod(id).node else { return false };
         let name = self.world.cluster.node(node).name();
+        if self.works_on(name) {
+            return true;
+        }
         self.lines[..self.at].iter().rev().any(|line| match &line.event {
             Recorded::Step(super::event::Step::Up(up)) => up.node == name.as_str() && line.t > self.seconds() - 3.0,
             _ => false,
@@ -230,12 +250,17 @@ impl Replay<'_> {
             (_, None, _) => STAGE,
         };
         let run = timing.run.map(|length| length.as_secs_f64());
+        let real = self.real.is_some();
+        // With which code an application ends is its own affair.
+        let ended = |pod: &crate::cluster::Pod| if real { pod.is_terminal() } else { pod.phase == wanted };
         if self.world.cluster.pod(id).deletion.is_some() {
-            let finished = self.kubelet_would(id, KubeletStep::Finished, |pod| pod.phase == wanted);
+            let finished = self.kubelet_would(id, KubeletStep::Finished, ended);
             if !finished {
-                self.kubelet_does(id, kind, KubeletStep::Stopped, |pod| pod.phase == wanted);
+                self.kubelet_does(id, kind, KubeletStep::Stopped, ended);
                 self.not_before(id, kind, stop);
             }
+        } else if real && run.is_none() {
+            self.report.pass_over("pods that end by themselves");
         } else if self.world.cluster.pod(id).phase == Phase::Pending {
             self.kubelet_does(id, kind, KubeletStep::Started, |pod| pod.phase == wanted);
         } else {
@@ -288,8 +313,9 @@ impl Replay<'_> {
             self.mismatch("pod.deleting", pod, model, reason.unwrap_or("plain delete").to_owned());
         }
         let own = self.world.cluster.spec(id).grace_seconds;
-        let asked = self.run.scenario.options.flags.grace;
+        let asked = self.scenario.options.flags.grace;
         let immediate = self.world.cluster.pod(id).node.is_none() || self.world.cluster.pod(id).is_terminal();
+        let immediate = immediate || self.world.cluster.pod(id).mirror;
         if grace != own && Some(grace) != asked && !(immediate && grace == 0) {
             self.mismatch("pod.deleting", pod, format!("grace {own} or {asked:?}"), format!("grace {grace}"));
         }
@@ -301,6 +327,9 @@ impl Replay<'_> {
 
     /// Whether somebody may delete the pod now.
     fn may_be_deleted(&mut self, id: PodId, reason: Option<&str>) -> bool {
+        if self.is_exchanged(id) {
+            return true;
+        }
         let cluster = &self.world.cluster;
         let evicted = self.requests.iter().any(|pending| pending.pod == Some(id));
         match reason {
@@ -312,7 +341,7 @@ impl Replay<'_> {
         if self.deleted_by_recorder.contains(&id) || leaving(cluster, cluster.spec(id).namespace) {
             return true;
         }
-        let options = &self.run.scenario.options;
+        let options = &self.scenario.options;
         let by_kubectl = options.driver.as_deref() == Some("kubectl") && options.flags.disable_eviction;
         if by_kubectl && cluster.pod(id).node.is_some_and(|node| self.draining.contains(&node)) {
             return true;
@@ -325,7 +354,9 @@ impl Replay<'_> {
             Detail::ReplicaSet(_) | Detail::ReplicationController => self.may_delete(owner, id),
             Detail::StatefulSet(_) => {
                 let now = self.world.now;
-                self.states().any(|state| stateful_set::plan(state, owner, now).contains(&Step::Delete(id)))
+                self.states().any(|state| {
+                    knows(state, owner) && stateful_set::plan(state, owner, now).contains(&Step::Delete(id))
+                })
             }
             Detail::Deployment(_) | Detail::DaemonSet(_) | Detail::Job(_) | Detail::CronJob(_) | Detail::Other => {
                 let knows = |state: &&Cluster| id.index() < state.pods().len();
@@ -359,8 +390,12 @@ impl Replay<'_> {
     }
 
     fn may_go(&mut self, id: PodId) -> bool {
+        if self.is_exchanged(id) {
+            return true;
+        }
         let pod = self.world.cluster.pod(id).clone();
-        let held = pod.foreign_finalizer || (pod.job_finalizer && !self.job_lets_go(id));
+        // Who has put a finalizer on a pod, takes it away: that is not in a journal.
+        let held = (pod.foreign_finalizer && self.real.is_none()) || (pod.job_finalizer && !self.job_lets_go(id));
         if held {
             return false;
         }
@@ -377,7 +412,7 @@ impl Replay<'_> {
                     || collected(&self.world.cluster)
             }
             None => {
-                (pod.node.is_none() || pod.is_terminal() || self.run.scenario.options.flags.grace == Some(0))
+                (pod.node.is_none() || pod.is_terminal() || self.scenario.options.flags.grace == Some(0))
                     && (self.may_be_deleted(id, None) || self.requests.iter().any(|pending| pending.pod == Some(id)))
             }
         }

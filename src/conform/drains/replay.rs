@@ -8,13 +8,14 @@ use anyhow::Context;
 use crate::cluster::{
     BudgetId, Cluster, JobEnd, Millis, Name, NodeId, ObjectKey, PodId, ServiceId, SpecId, Time, WorkloadId,
 };
-use crate::conform::recording::Run;
+use crate::conform::recording::{Scenario, Summary};
 use crate::conform::{Mismatch, Report};
-use crate::simulator::{First, Task, World};
+use crate::simulator::{First, Physics, Task, World};
 use crate::trace::Event;
 
 use super::event::{Line, Recorded};
 use super::evictions::Pending;
+use super::real::Real;
 use super::rollout::Rollout;
 
 /// How long a component may act on an old state, in seconds of the recording. The recorder's machine was shared, so watches
@@ -29,7 +30,13 @@ struct Past {
 
 /// A replay under way.
 pub(super) struct Replay<'r> {
-    pub(super) run: &'r Run,
+    /// Name of the recording.
+    name: String,
+    pub(super) scenario: &'r Scenario,
+    /// What the run came to; a journal has no summary.
+    pub(super) summary: Option<&'r Summary>,
+    /// A journal of a real run: what its clients and hosts are up to.
+    pub(super) real: Option<Real>,
     pub(super) report: Report,
     pub(super) lines: Vec<Line>,
     /// Index of the line that is being looked at.
@@ -61,9 +68,17 @@ pub(super) struct Replay<'r> {
 }
 
 impl<'r> Replay<'r> {
-    pub(super) fn new(run: &'r Run, lines: Vec<Line>, cluster: Cluster) -> Replay<'r> {
+    pub(super) fn new(
+        name: String,
+        scenario: &'r Scenario,
+        summary: Option<&'r Summary>,
+        lines: Vec<Line>,
+        cluster: Cluster,
+    ) -> Replay<'r> {
         let start = cluster.catalog.input.taken_at;
-        let mut world = World::new(cluster, start, std::sync::Arc::new(run.scenario.physics()), &mut First);
+        let real = summary.is_none().then(|| Real::new(&cluster));
+        let physics = if real.is_some() { Physics::default() } else { scenario.physics() };
+        let mut world = World::new(cluster, start, std::sync::Arc::new(physics), &mut First);
         world.forget(|_| true);
         let cluster = &world.cluster;
         let live = cluster.pods().filter(|(_, pod)| !pod.gone);
@@ -71,7 +86,10 @@ impl<'r> Replay<'r> {
         let first_new = PodId(cluster.pods().len() as u32);
         let rollouts = Rollout::all(cluster);
         let mut replay = Replay {
-            run,
+            name,
+            scenario,
+            summary,
+            real,
             report: Report::default(),
             lines,
             at: 0,
@@ -111,7 +129,7 @@ impl<'r> Replay<'r> {
             self.clock = self.clock.max(line.t);
             self.world.now = self.start + Millis((self.clock * 1000.0) as i64);
             self.remember();
-            self.line(line.event).with_context(|| format!("{} line {}", self.run.name, at + 1))?;
+            self.line(line.event).with_context(|| format!("{} line {}", self.name, line.number))?;
             self.world.forget(|_| true);
             self.world.trace.clear();
             self.note_strength();
@@ -119,7 +137,9 @@ impl<'r> Replay<'r> {
             self.try_requests();
         }
         self.close_requests(u64::MAX);
-        self.end();
+        if let Some(summary) = self.summary {
+            self.end(summary);
+        }
         Ok(self.report)
     }
 
@@ -127,7 +147,9 @@ impl<'r> Replay<'r> {
         match event {
             Recorded::Step(step) => return self.step(step),
             Recorded::Evict(request) => self.request(request),
-            Recorded::PodCreated { ns, pod, controller, index } => self.pod_created(&ns, &pod, controller, index),
+            Recorded::PodCreated { ns, pod, controller, index, object } => {
+                self.pod_created(&ns, &pod, controller, index, object);
+            }
             Recorded::PodBound { ns, pod, node } => self.pod_bound(&ns, &pod, &node),
             Recorded::PodUnschedulable { ns, pod, message } => self.pod_unschedulable(&ns, &pod, &message),
             Recorded::PodNominated { ns, pod, node } => self.pod_nominated(&ns, &pod, &node),
@@ -158,6 +180,12 @@ impl<'r> Replay<'r> {
             Recorded::JobStatus(status) => self.job_status(&status),
             Recorded::JobGone { ns, job } => self.job_gone(&ns, &job),
             Recorded::Event { .. } => self.report.pass_over("core Events (they change nothing)"),
+            Recorded::Act(act) => self.act(&act),
+            Recorded::Object { object } => self.object(object),
+            Recorded::Gone { kind, ns, name } => self.gone(&kind, &ns, &name)?,
+            Recorded::HostStarted(name) => self.host(&name.node, "host.started"),
+            Recorded::HostEnded(name) => self.host(&name.node, "host.ended"),
+            Recorded::Start(_) | Recorded::Begin {} | Recorded::Gap { .. } | Recorded::End {} => {}
         }
         Ok(())
     }
@@ -202,9 +230,13 @@ impl<'r> Replay<'r> {
 
     pub(super) fn mismatch(&mut self, kind: &str, subject: &str, model: String, recorded: String) {
         let line = &self.lines[self.at.min(self.lines.len() - 1)];
+        let place = match self.real {
+            Some(_) => format!("line {} ({}) {subject}", line.number, super::real::time(self.start, line.t)),
+            None => format!("revision {} ({:.3} s) {subject}", line.rv, line.t),
+        };
         self.report.mismatches.push(Mismatch {
-            recording: self.run.name.clone(),
-            place: format!("revision {} ({:.3} s) {subject}", line.rv, line.t),
+            recording: self.name.clone(),
+            place,
             kind: kind.to_owned(),
             model,
             recorded,
@@ -246,7 +278,7 @@ impl<'r> Replay<'r> {
     /// Keeps the lowest numbers of ready pods and endpoints.
     fn note_strength(&mut self) {
         let cluster = &self.world.cluster;
-        for owner in self.run.summary.initial_ready.keys() {
+        for owner in self.summary.iter().flat_map(|summary| summary.initial_ready.keys()) {
             let ready = ready(cluster, &self.pods, owner);
             match self.lowest_ready.get_mut(owner) {
                 Some(lowest) => *lowest = (*lowest).min(ready),

@@ -163,6 +163,25 @@ impl Replay<'_> {
         }
     }
 
+    /// A journal told a workload as it is; `before`: its replicas until then, if it was known.
+    pub(super) fn workload_told(&mut self, id: WorkloadId, before: Option<i32>) {
+        let cluster = &self.world.cluster;
+        let workload = cluster.workload(id);
+        if workload.as_deployment().is_some() {
+            let replicas = workload.replicas;
+            match self.rollouts.get_mut(&id) {
+                Some(rollout) => rollout.before = before.into_iter().chain([replicas]).collect(),
+                None => {
+                    self.rollouts.insert(id, Rollout::of(cluster, id, replicas));
+                }
+            }
+        } else if let Some(rollout) = self.rollouts.get_mut(&cluster.top(id))
+            && rollout.position(id).is_none()
+        {
+            rollout.add(id);
+        }
+    }
+
     /// ReplicaSets that still want something at the end, in one sentence each; empty if some sizes leave nothing to do.
     pub(super) fn unfinished_replica_sets(&mut self) -> Vec<String> {
         let cluster = self.world.cluster.clone();
@@ -207,7 +226,7 @@ pub(super) fn leaving(cluster: &Cluster, namespace: Name) -> bool {
 }
 
 /// Whether a workload was there already.
-fn knows(state: &Cluster, id: WorkloadId) -> bool {
+pub(super) fn knows(state: &Cluster, id: WorkloadId) -> bool {
     id.index() < state.workloads().len()
 }
 
