@@ -51,6 +51,11 @@ pub async fn run<P: Port>(
             Ok(Some(end)) => return Ok(end),
             Ok(None) => pause = TRY_AGAIN.0,
             Err(trouble @ (Trouble::Refused(_) | Trouble::LockLost(_))) => return Err(trouble),
+            Err(trouble @ Trouble::NotYet(_)) => {
+                listener.trouble(&trouble, port.now());
+                port.changed(port.now() + LOOK_AGAIN).await;
+                pause = TRY_AGAIN.0;
+            }
             Err(trouble @ (Trouble::Stale(_) | Trouble::Unreachable(_))) => {
                 listener.trouble(&trouble, port.now());
                 port.changed(port.now() + pause).await;
