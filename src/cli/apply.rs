@@ -131,6 +131,9 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
 }
 
 async fn apply(args: &Args) -> anyhow::Result<u8> {
+    if !args.dry_run {
+        args.routing.can_ask()?;
+    }
     let connection = args.live.connect().await?;
     let certificates = args.routing.approve_serving_certificates;
     let rights = if args.dry_run { Rights::Look } else { Rights::Run { certificates } };
@@ -175,7 +178,6 @@ async fn apply(args: &Args) -> anyhow::Result<u8> {
         note("dry run: nothing was changed");
         return Ok(OK);
     }
-    args.routing.can_ask()?;
     if !args.yes {
         ensure!(std::io::stdin().is_terminal(), "this needs a yes: give --yes where there is no terminal to ask at");
         let verb = if going_on { "continue the upgrade of" } else { "upgrade" };

@@ -185,3 +185,66 @@ fn read_lines() -> mpsc::UnboundedReceiver<String> {
     });
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terminal() -> (Terminal, mpsc::UnboundedSender<String>) {
+        let (to, lines) = mpsc::unbounded_channel();
+        let lines = Mutex::new(Some(lines));
+        (Terminal { bar: ProgressBar::hidden(), interrupt: Interrupt::quiet(), lines }, to)
+    }
+
+    #[tokio::test]
+    async fn only_what_is_typed_after_the_question_answers_it() {
+        let (terminal, keys) = terminal();
+        for (typed, reply) in [(&["", "what", "y"][..], Reply::Done), (&["N"], Reply::No)] {
+            keys.send("y".to_owned()).unwrap();
+            let (reached, ()) = tokio::join!(terminal.ask("take n1 out"), async {
+                tokio::task::yield_now().await;
+                typed.iter().for_each(|line| keys.send((*line).to_owned()).unwrap());
+            });
+            assert_eq!(reached, reply, "{typed:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_interrupt_and_a_closed_terminal_end_the_question() {
+        let (terminal, keys) = terminal();
+        let (reply, ()) = tokio::join!(terminal.ask("take n1 out"), async {
+            tokio::task::yield_now().await;
+            terminal.interrupt.press();
+        });
+        assert_eq!(reply, Reply::Interrupted);
+        let (terminal, others) = super::tests::terminal();
+        drop((keys, others));
+        assert_eq!(terminal.ask("take n1 out").await, Reply::Gone);
+    }
+
+    #[test]
+    fn flags_come_as_pairs_and_stand_in_their_order() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            routing: RoutingArgs,
+        }
+        let parse = |words: &[&str]| <Line as clap::Parser>::try_parse_from([&["cmsim"], words].concat());
+        for alone in [
+            &["--stop-routing-url", "http://lb/"][..],
+            &["--resume-routing-command", "x"],
+            &["--routing-grace", "30s"],
+            &["--verify-routing-timeout", "30s"],
+            &["--stop-routing-url", "lb", "--resume-routing-url", "lb"],
+        ] {
+            assert!(parse(alone).is_err(), "{alone:?}");
+        }
+        assert!(!parse(&[]).unwrap().routing.stops());
+        assert!(!parse(&["--before-node", "x", "--after-node", "y"]).unwrap().routing.stops());
+        assert!(parse(&["--exclude-label"]).unwrap().routing.stops());
+        let words = ["--prompt", "--stop-routing-command", "a", "--resume-routing-command", "b", "--haproxy", "/s"];
+        let around = parse(&words).unwrap().routing.around();
+        let command = Hook::Command { stop: "a".to_owned(), resume: "b".to_owned() };
+        assert_eq!(around.hooks, [Hook::Haproxy("/s".to_owned()), command, Hook::Prompt]);
+    }
+}

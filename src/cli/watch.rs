@@ -47,6 +47,18 @@ impl Interrupt {
         Interrupt(asked)
     }
 
+    /// One that nobody presses but a test.
+    #[cfg(test)]
+    pub fn quiet() -> Interrupt {
+        Interrupt(Arc::new(AtomicBool::new(false)))
+    }
+
+    /// As if it were pressed.
+    #[cfg(test)]
+    pub fn press(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
     fn is_asked(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }

@@ -174,6 +174,7 @@ mod tests {
         let addresses = ["172.18.0.3".to_owned(), "n1.example.com".to_owned()];
         let good = include_str!("../../fixtures/certificates/good.pem");
         assert_eq!(request(good, |_| ()).flaw(&addresses), None);
+        assert_eq!(request(include_str!("../../fixtures/certificates/named.pem"), |_| ()).flaw(&[]), None);
         let bad = [
             (include_str!("../../fixtures/certificates/other.pem"), "system:node:n2"),
             (include_str!("../../fixtures/certificates/foreign.pem"), "10.96.0.1"),

@@ -271,3 +271,148 @@ async fn drain(socket: &str, node: Name) -> Result<(), Trouble> {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+
+    use super::super::hook::tests::{server, visit};
+    use super::*;
+
+    /// Gives these answers, the last one first, and remembers what it was asked.
+    struct Played {
+        replies: Mutex<Vec<Reply>>,
+        asked: Mutex<Vec<String>>,
+    }
+
+    impl Operator for Played {
+        fn tell(&self, _: &str) {}
+
+        fn ask<'a>(&'a self, request: &'a str) -> BoxFuture<'a, Reply> {
+            self.asked.lock().unwrap().push(request.to_owned());
+            let reply = self.replies.lock().unwrap().pop().unwrap();
+            async move { reply }.boxed()
+        }
+    }
+
+    fn routing(around: Around, replies: &[Reply]) -> (Routing, Arc<Played>) {
+        let played = Arc::new(Played { replies: Mutex::new(replies.to_vec()), asked: Mutex::default() });
+        (Routing::new(around, Arc::clone(&played) as Arc<dyn Operator>), played)
+    }
+
+    fn lines(file: &Path) -> Vec<String> {
+        std::fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    #[tokio::test]
+    async fn the_operator_is_asked_with_node_address_and_versions() {
+        let around = Around { hooks: vec![Hook::Prompt], ..Around::default() };
+        let (mut routing, operator) = routing(around, &[Reply::Done, Reply::Done]);
+        routing.stop(&visit(), None, Time(0)).await.unwrap();
+        let done = Visit { runs: visit().to, ..visit() };
+        routing.resume(&done).await.unwrap();
+        assert_eq!(
+            *operator.asked.lock().unwrap(),
+            [
+                "take n1 (172.18.0.3, v1.36.3 -> v1.37.2) out of the load balancer",
+                "put n1 (172.18.0.3, v1.37.2) into the load balancer again"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn an_operator_who_does_not_do_it_ends_the_run() {
+        for (reply, ends) in [(Reply::No, true), (Reply::Gone, true), (Reply::Interrupted, false)] {
+            let around = Around { hooks: vec![Hook::Prompt], ..Around::default() };
+            let (mut routing, _) = routing(around, &[reply]);
+            let trouble = routing.stop(&visit(), None, Time(0)).await.unwrap_err();
+            assert_eq!(matches!(trouble, Trouble::Refused(_)), ends, "{trouble}");
+            assert_eq!(matches!(trouble, Trouble::NotYet(_)), !ends, "{trouble}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_done_is_not_done_again_while_the_rest_is_tried() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("said");
+        let note = |word: &str| format!("echo {word} $NODE >> {}", file.display());
+        let (url, asked) = server(&["503 Busy", "200 OK", "200 OK"]);
+        let hooks = vec![
+            Hook::Command { stop: note("stop"), resume: note("resume") },
+            Hook::Http { stop: url.clone(), resume: url },
+            Hook::Prompt,
+        ];
+        let (mut routing, operator) = routing(Around { hooks, ..Around::default() }, &[Reply::Done, Reply::Done]);
+        let trouble = routing.stop(&visit(), None, Time(0)).await.unwrap_err();
+        assert!(matches!(trouble, Trouble::Unreachable(_)), "{trouble}");
+        routing.stop(&visit(), None, Time(0)).await.unwrap();
+        assert_eq!(lines(&file), ["stop n1"]);
+        assert_eq!(operator.asked.lock().unwrap().len(), 1);
+        routing.forget("n1".into());
+        routing.resume(&visit()).await.unwrap();
+        routing.forget("n1".into());
+        let asked = asked.join().unwrap();
+        assert!(asked[1].contains("stop-routing") && asked[2].contains("resume-routing"), "{asked:?}");
+        assert_eq!(lines(&file), ["stop n1", "resume n1"]);
+    }
+
+    #[tokio::test]
+    async fn load_balancers_get_their_time_from_the_label_on() {
+        let around = Around { exclude_label: true, grace: Millis::secs(60), ..Around::default() };
+        let (mut routing, _) = routing(around, &[]);
+        let trouble = routing.stop(&visit(), Some(Time(1000)), Time(60_999)).await.unwrap_err();
+        assert!(matches!(&trouble, Trouble::NotYet(text) if text.contains("1970-01-01T00:01:01Z")), "{trouble}");
+        routing.stop(&visit(), Some(Time(1000)), Time(61_000)).await.unwrap();
+        // A label of the operator's own was seen long ago.
+        routing.stop(&visit(), None, Time(1000)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn routing_has_stopped_when_the_command_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tries");
+        let third = format!("echo >> {0}; test $(wc -l < {0}) -ge 2 || {{ echo 7 requests; exit 1; }}", file.display());
+        let around = Around { verify: Some((third, Millis::secs(60))), ..Around::default() };
+        let (mut routing, _) = routing(around, &[]);
+        let trouble = routing.stop(&visit(), None, Time(0)).await.unwrap_err();
+        assert!(matches!(&trouble, Trouble::NotYet(text) if text.contains("7 requests")), "{trouble}");
+        routing.stop(&visit(), None, Time(0)).await.unwrap();
+        assert_eq!(lines(&file).len(), 2);
+    }
+
+    #[tokio::test]
+    async fn requests_that_do_not_stop_end_the_run() {
+        for command in ["exit 1", "sleep 60"] {
+            let around = Around { verify: Some((command.to_owned(), Millis::secs(1))), ..Around::default() };
+            let (mut routing, _) = routing(around, &[]);
+            let trouble = loop {
+                match routing.stop(&visit(), None, Time(0)).await.unwrap_err() {
+                    Trouble::NotYet(_) => {}
+                    trouble => break trouble,
+                }
+            };
+            assert!(matches!(&trouble, Trouble::Refused(text) if text.starts_with("requests still come")), "{trouble}");
+        }
+    }
+
+    #[tokio::test]
+    async fn hooks_before_and_after_run_once_and_their_failure_ends_the_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("said");
+        let after = format!("echo $NODE $OUTCOME >> {}", file.display());
+        let around = Around { before_node: Some("exit 4".to_owned()), after_node: Some(after), ..Around::default() };
+        let (mut routing, _) = routing(around, &[]);
+        let trouble = routing.before(&visit()).await.unwrap_err();
+        assert!(matches!(&trouble, Trouble::Refused(text) if text.contains("not touched")), "{trouble}");
+        routing.after(&visit(), NodeOutcome::Done).await.unwrap();
+        routing.after(&visit(), NodeOutcome::Done).await.unwrap();
+        assert_eq!(lines(&file), ["n1 done"]);
+        routing.forget("n1".into());
+        routing.after(&visit(), NodeOutcome::Blocked).await.unwrap();
+        assert_eq!(lines(&file), ["n1 done", "n1 blocked"]);
+    }
+}

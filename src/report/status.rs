@@ -194,7 +194,8 @@ pub fn status(
 /// What only the engine knows, as far as the cluster shows it.
 fn complete(cluster: &mut Cluster, record: &RunRecord, goal: &Goal, state: State) {
     (cluster.run.hop, cluster.run.stopped) = (record.hop, record.stopped && state != State::Running);
-    cluster.run.lock = if state == State::Running { Lock::Ours } else { Lock::Free };
+    // One that is not running is told as if somebody gave the command again.
+    cluster.run.lock = Lock::Ours;
     cluster.run.backup = match (record.backup_verified, record.backup_begun) {
         (Some(_), _) => Backup::Verified,
         (None, Some(since)) => Backup::Running { since },
@@ -378,5 +379,180 @@ fn section(out: &mut String, title: &str, lines: impl Iterator<Item = String>) {
     let _ = writeln!(out, "\n{}", paint(BOLD, title));
     for line in lines {
         let _ = writeln!(out, " {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cluster::NODE_RECORD;
+
+    const NOW: Time = Time(1_790_000_000_000);
+
+    fn at(seconds_ago: i64) -> String {
+        let time = jiff::Timestamp::from_millisecond(NOW.0 - seconds_ago * 1000).unwrap();
+        format!("{time:.3}")
+    }
+
+    fn node(name: &str, version: &str, record: Value, more: Value) -> Value {
+        let mut annotations = json!({});
+        if !record.is_null() {
+            annotations[NODE_RECORD] = record.to_string().into();
+        }
+        let mut node = json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "annotations": annotations},
+            "spec": {"unschedulable": !record.is_null()},
+            "status": {
+                "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"},
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": at(9000)}],
+                "nodeInfo": {"kubeletVersion": version},
+            },
+        });
+        if more["labels"].is_object() {
+            node["metadata"]["labels"] = more["labels"].clone();
+        }
+        node
+    }
+
+    fn pod(name: &str, node: &str) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": name, "namespace": "shop", "uid": name, "labels": {"app": "web"}, "creationTimestamp": at(9000),
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "r", "controller": true}],
+            },
+            "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}], "terminationGracePeriodSeconds": 30},
+            "status": {
+                "phase": "Running", "startTime": at(9000),
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": at(9000)}],
+                "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0}],
+            },
+        })
+    }
+
+    /// A control-plane node that is done, a node whose drain waits for a budget, one that waits, one that is left out.
+    fn cluster() -> Cluster {
+        let template = json!({
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "c", "image": "i"}], "terminationGracePeriodSeconds": 30},
+        });
+        let selector = json!({"matchLabels": {"app": "web"}});
+        let control_plane = json!({"labels": {"node-role.kubernetes.io/control-plane": ""}});
+        let draining = json!({"started": at(90), "unrouting": at(90), "unrouted": true, "drainStarted": at(80)});
+        let objects = [
+            node("cp", "v1.37.2", json!({"started": at(600), "outcome": "done", "ended": at(120)}), control_plane),
+            node("n1", "v1.36.3", draining, Value::Null),
+            node("n2", "v1.36.3", Value::Null, Value::Null),
+            node("n3", "v1.36.3", Value::Null, Value::Null),
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop", "uid": "d"},
+                "spec": {"replicas": 2, "selector": selector, "template": template},
+                "status": {"replicas": 2, "readyReplicas": 2, "availableReplicas": 2},
+            }),
+            json!({
+                "apiVersion": "apps/v1", "kind": "ReplicaSet",
+                "metadata": {
+                    "name": "web-1", "namespace": "shop", "uid": "r", "labels": {"app": "web"},
+                    "annotations": {"deployment.kubernetes.io/revision": "1"},
+                    "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "d", "controller": true}],
+                },
+                "spec": {"replicas": 2, "selector": selector, "template": template},
+                "status": {"replicas": 2, "readyReplicas": 2, "availableReplicas": 2},
+            }),
+            pod("web-1-a", "n1"),
+            pod("web-1-b", "n2"),
+            json!({
+                "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+                "metadata": {"name": "web", "namespace": "shop", "generation": 1},
+                "spec": {"minAvailable": 2, "selector": selector},
+                "status": {
+                    "observedGeneration": 1, "disruptionsAllowed": 0, "currentHealthy": 2, "desiredHealthy": 2, "expectedPods": 2,
+                },
+            }),
+        ];
+        let kinds = ["Node", "Pod", "Deployment", "ReplicaSet", "PodDisruptionBudget"];
+        crate::import::from_live(&objects, &kinds, "v1.37.2".parse().ok(), NOW).unwrap()
+    }
+
+    fn record() -> RunRecord {
+        let goal =
+            Goal { to: "v1.37.2".parse().unwrap(), skip: [Name::new("n3")].into_iter().collect(), ..Goal::default() };
+        serde_json::from_value(json!({
+            "id": "v1.37.2-20260921", "to": "v1.37.2", "begun": at(700), "by": "ops@bastion:7:b", "goal": goal,
+            "backupBegun": at(690), "backupVerified": at(650),
+            "predicted": {"shop/Deployment/web": 1}, "seen": {"shop/Deployment/web": 2},
+        }))
+        .unwrap()
+    }
+
+    fn holder(expired: bool) -> Holder {
+        let ends = Time(NOW.0 + if expired { -4000 } else { 26_000 });
+        Holder { identity: "ops@bastion:7:b".to_owned(), since: Time(NOW.0 - 700_000), ends, expired }
+    }
+
+    fn shown(record: &RunRecord, holder: Option<Holder>) -> (Status, String) {
+        let status = status(record, holder.as_ref(), cluster(), &[], NOW);
+        let text = text(&status, NOW, None).replace("\x1b[1m", "").replace("\x1b[0m", "");
+        (status, text)
+    }
+
+    #[test]
+    fn a_run_is_shown_with_what_it_waits_for() {
+        let (status, text) = shown(&record(), Some(holder(false)));
+        assert_eq!(status.state, State::Running);
+        insta::assert_snapshot!(text, @r"
+        RUNNING
+        run        v1.37.2-20260921 to v1.37.2
+        by         ops@bastion:7:b
+        begun      2026-09-21T14:01:40Z (11m40s ago)
+        lock       ops@bastion:7:b since 2026-09-21T14:01:40Z (11m40s ago), expires 2026-09-21T14:13:46Z (in 26s)
+        backup     verified 2026-09-21T14:02:30Z
+
+         NODE  ROLE           KUBELET  STATE                 SINCE
+         cp    control plane  v1.37.2  done                  2026-09-21T14:11:20Z (2m00s ago)
+         n1    worker         v1.36.3  draining, 1 pod left  2026-09-21T14:12:00Z (1m20s ago)
+         n2    worker         v1.36.3  waiting, number 1     -
+         n3    worker         v1.36.3  left out              -
+
+        Waits for
+         W012 pod shop/Pod/web-1-a cannot be evicted now: The disruption budget web needs 2 healthy pods and has 2 currently, at most until 2026-09-21T14:42:00Z (in 28m40s)
+
+         WORKLOAD             READY  LOWEST SEEN  PREDICTED
+         shop/Deployment/web  2      2            1
+        ");
+    }
+
+    #[test]
+    fn who_holds_the_lock_and_what_was_recorded_tell_how_a_run_stands() {
+        let (status, text) = shown(&record(), Some(holder(true)));
+        assert!(status.state == State::Unfinished && text.contains("expired"), "{text}");
+        assert!(text.starts_with("UNFINISHED") && text.contains("Would wait for"), "{text}");
+        let (status, text) = shown(&record(), None);
+        assert!(status.state == State::Unfinished && text.contains("lock       free"), "{text}");
+        let stopped = RunRecord { stopped: true, reasons: vec!["n1 is full".to_owned()], ..record() };
+        let (status, text) = shown(&stopped, None);
+        assert!(status.state == State::Stopped && text.contains("Because\n n1 is full\n"), "{text}");
+        assert_eq!(shown(&stopped, Some(holder(false))).0.state, State::Running, "the command was given again");
+        let (status, text) = shown(&RunRecord { done: Some(NOW), ..record() }, None);
+        assert!(status.state == State::Done && !text.contains("ait for"), "{text}");
+        assert_eq!(super::text(&none(), NOW, None), "no run has been recorded in this cluster\n");
+    }
+
+    #[test]
+    fn a_host_at_work_is_told_from_one_that_has_its_version() {
+        let mut cluster = cluster();
+        let n1 = cluster.find_node("n1".into()).unwrap();
+        cluster.update_node(n1, |node| node.marks.host_touched = Some(NOW));
+        let state = |cluster: &Cluster| {
+            let status = status(&record(), Some(&holder(false)), cluster.clone(), &[], NOW);
+            status.nodes.iter().find(|node| node.name == "n1").unwrap().state.clone()
+        };
+        assert_eq!(state(&cluster), "host at work");
+        cluster.update_node(n1, |node| node.kubelet = "v1.37.2".parse().ok());
+        assert_eq!(state(&cluster), "host done, coming back");
+        cluster.update_node(n1, |node| node.marks.uncordoned = Some(NOW));
+        assert_eq!(state(&cluster), "back in service, pods come back");
     }
 }
