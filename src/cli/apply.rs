@@ -33,6 +33,12 @@ Examples:
   cmsim apply --to v1.37.2 --dry-run
   cmsim apply --to v1.37.2 --host-command './upgrade-host.sh' --backup-command './back-up.sh'
   cmsim apply --to v1.37.2 --accept-disruption shop/Deployment/legacy --yes ...
+  cmsim apply --to v1.37.2 --recipe kubeadm-apt --prompt
+  cmsim apply --to v1.37.2 --recipe kubeadm-apt --exclude-label --routing-grace 60s \\
+    --verify-routing-command './no-requests-to.sh \"$NODE\"'
+  cmsim apply --to v1.37.2 --recipe kubeadm-apt --stop-routing-url https://lb.example.com/nodes \\
+    --resume-routing-url https://lb.example.com/nodes --after-node './smoke-test.sh \"$NODE\"'
+  cmsim apply --to v1.37.2 --recipe kubeadm-apt --skip-node n7
 
 Exit codes: 0 done, 1 stopped, refused or interrupted, 2 could not run (bad input, wrong usage, no access)."
 )]
@@ -347,6 +353,11 @@ async fn finish(
     match ended {
         Ok(End::Outcome(Outcome::Done)) => {
             live.clear().await?;
+            for node in watch.left() {
+                note(&format!(
+                    "node {node} is left as it is, out of service: the same command without --skip-node takes it up again"
+                ));
+            }
             note(&format!("done: the cluster is at {to}; journal: {}", journal.display()));
             Ok(OK)
         }

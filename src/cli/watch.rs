@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::check::Checked;
-use crate::cluster::{Cluster, Name, NodeOutcome, RunRecord, Time};
+use crate::cluster::{Cluster, Name, Node, NodeOutcome, RunRecord, Time};
 use crate::engine::{End, Listener, Trouble};
 use crate::live::Seen;
 use crate::trace::{self, Event, Header, Line};
@@ -136,6 +136,13 @@ impl Watch {
     /// What shows that the run goes on.
     pub fn bar(&self) -> ProgressBar {
         self.bar.clone()
+    }
+
+    /// Nodes that the run had taken in hand and that are left out by now.
+    pub fn left(&self) -> Vec<Name> {
+        let in_hand = |node: &&Node| node.marks.started.is_some() && node.marks.outcome.is_none() && !node.gone;
+        let nodes = self.last.iter().flat_map(|cluster| cluster.nodes()).map(|(_, node)| node).filter(in_hand);
+        nodes.map(Node::name).filter(|name| self.skipped.contains(name)).collect()
     }
 
     /// Nodes whose host failed or did not come back: why the run stopped.

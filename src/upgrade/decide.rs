@@ -103,7 +103,7 @@ fn lock_held(view: View) -> Option<Decision> {
 
 /// The target can be reached from what runs (KUBERNETES.md G.3).
 fn versions_fit(view: View) -> Option<Decision> {
-    if !view.in_hand().next().is_none() {
+    if view.in_hand().next().is_some() {
         return None;
     }
     order::next(view, &[]).err().map(|reason| stop(view, Vec::new(), vec![reason]))

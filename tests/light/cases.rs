@@ -434,6 +434,8 @@ fn left_out(light: &Path) {
     assert!(command.contains("cmsim apply --to v1.36.3"), "{command}");
     let output = cluster.apply_to_its_end(&["--skip-node", "n1"]);
     assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("node n1 is left as it is"), "{said}");
     let n1 = cluster.get("Node", "", "n1").unwrap();
     assert_eq!(n1["spec"]["unschedulable"], true, "left as it is");
     assert!(!n1["metadata"]["annotations"]["cmsim.dev/run"].is_null());
