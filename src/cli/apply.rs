@@ -7,19 +7,20 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail, ensure};
 
 use crate::check::{Checked, Options, check};
-use crate::cluster::{Cluster, RunRecord, Version};
+use crate::cluster::{Cluster, Name, RunRecord, Version};
 use crate::engine::{self, End, Trouble};
 use crate::explore::Setup;
 use crate::live::ssh::RecipeWork;
-use crate::live::{self, Commands, Connection, Hook, HostWork, Journal, Lease, Live, Record, Routing};
+use crate::live::{self, Commands, Connection, HostWork, Journal, Lease, Live, Record, Rights, Routing};
 use crate::preflight::Ignore;
 use crate::report::text::Detail;
 use crate::upgrade::{Accepted, Goal, Outcome, decide};
 
 use super::hosts::{SshArgs, recipe, recipe_values};
-use super::input::{GoalArgs, Walks};
+use super::input::{GoalArgs, Walks, quoted};
 use super::live::{LiveArgs, now, read, run as block_on};
 use super::output::{self, Format, confirm, note};
+use super::routing::{RoutingArgs, Terminal};
 use super::watch::{Interrupt, Watch, open_journal};
 use super::{NO, OK};
 
@@ -32,6 +33,12 @@ Examples:
   cmsim apply --to v1.37.2 --dry-run
   cmsim apply --to v1.37.2 --host-command './upgrade-host.sh' --backup-command './back-up.sh'
   cmsim apply --to v1.37.2 --accept-disruption shop/Deployment/legacy --yes ...
+  cmsim apply --to v1.37.2 --recipe kubeadm-apt --prompt
+  cmsim apply --to v1.37.2 --recipe kubeadm-apt --exclude-label --routing-grace 60s \\
+    --verify-routing-command './no-requests-to.sh \"$NODE\"'
+  cmsim apply --to v1.37.2 --recipe kubeadm-apt --stop-routing-url https://lb.example.com/nodes \\
+    --resume-routing-url https://lb.example.com/nodes --after-node './smoke-test.sh \"$NODE\"'
+  cmsim apply --to v1.37.2 --recipe kubeadm-apt --skip-node n7
 
 Exit codes: 0 done, 1 stopped, refused or interrupted, 2 could not run (bad input, wrong usage, no access)."
 )]
@@ -44,15 +51,8 @@ pub struct Args {
     walks: Walks,
     #[command(flatten)]
     hosts: HostArgs,
-    /// Stop routing with an HAProxy around each node: path of its runtime socket, or host:port
-    #[arg(long, value_name = "SOCKET", help_heading = "Routing")]
-    haproxy: Vec<String>,
-    /// Command that stops routing to the node $NODE
-    #[arg(long, value_name = "COMMAND", help_heading = "Routing", requires = "resume_routing_command")]
-    stop_routing_command: Option<String>,
-    /// Command that resumes routing to the node $NODE
-    #[arg(long, value_name = "COMMAND", help_heading = "Routing", requires = "stop_routing_command")]
-    resume_routing_command: Option<String>,
+    #[command(flatten)]
+    routing: RoutingArgs,
     /// Answer the summary's question with yes
     #[arg(short, long)]
     yes: bool,
@@ -137,8 +137,13 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
 }
 
 async fn apply(args: &Args) -> anyhow::Result<u8> {
+    if !args.dry_run {
+        args.routing.can_ask()?;
+    }
     let connection = args.live.connect().await?;
-    let missing = live::missing(&connection, !args.dry_run).await?;
+    let certificates = args.routing.approve_serving_certificates;
+    let rights = if args.dry_run { Rights::Look } else { Rights::Run { certificates } };
+    let missing = live::missing(&connection, rights).await?;
     ensure!(
         missing.is_empty(),
         "this account lacks rights that a run needs: {}; docs/rbac.yaml grants the least that is needed",
@@ -206,19 +211,8 @@ fn goal(args: &Args, cluster: &Cluster) -> anyhow::Result<Goal> {
         goal.accepted_disruptions = Accepted::Named(Default::default());
     }
     goal.backup &= !args.no_backup;
-    goal.routing &= !hooks(args).is_empty();
+    args.routing.fit(&mut goal, cluster)?;
     Ok(goal)
-}
-
-fn hooks(args: &Args) -> Vec<Hook> {
-    let proxies = args.haproxy.iter().map(|socket| Hook::Haproxy {
-        socket: socket.clone(),
-        backends: Vec::new(),
-        timeout_seconds: None,
-    });
-    let commands = args.stop_routing_command.iter().zip(&args.resume_routing_command);
-    let commands = commands.map(|(stop, resume)| Hook::Command { stop: stop.clone(), resume: resume.clone() });
-    proxies.chain(commands).collect()
 }
 
 /// Whether a run that was begun is continued.
@@ -292,14 +286,17 @@ async fn act(
             to: Some(goal.to),
             begun: Some(begun),
             by: identity(),
+            goal: serde_json::to_value(goal)?,
             predicted,
             ..RunRecord::default()
         };
         record.change(|record| *record = new).await?;
     } else {
         // What was foretold for the nodes that are done holds for the whole run.
+        let goal = serde_json::to_value(goal)?;
         record
             .change(|record| {
+                (record.goal, record.by) = (goal, identity());
                 for (object, lowest) in predicted {
                     let known = record.predicted.entry(object).or_insert(lowest);
                     *known = lowest.min(*known);
@@ -311,18 +308,18 @@ async fn act(
     let journal = args.journal.clone().unwrap_or_else(|| state_folder().join(format!("{id}.jsonl")));
     let file = open_journal(&journal).with_context(|| format!("writing {}", journal.display()))?;
     let lines = Journal::new(file, args.output == Format::Json);
-    let mut watch = Watch::new(record.get(), lines.clone(), args.output, !args.no_pause);
-    let mut live = Live::new(connection, lock, record, work, Routing::new(hooks(args)), lines);
+    let mut watch = Watch::new(record.get(), lines.clone(), args.output, goal, !args.no_pause);
+    let interrupt = Interrupt::listen();
+    let routing = Routing::new(args.routing.around(), Terminal::new(watch.bar(), interrupt.clone()));
+    watch.interrupt = Some(interrupt);
+    let mut live = Live::new(connection, lock, record, work, routing, watch.seen(), lines);
+    live.leave_out(goal.skip.iter().copied());
     live.wait_until_known().await?;
     if !going_on {
         live.clear().await?;
     }
     live.begin_again().await?;
-    let ended = {
-        let interrupt = Interrupt::listen();
-        watch.interrupt = Some(interrupt);
-        engine::run(&mut live, goal, decide, &mut watch).await
-    };
+    let ended = engine::run(&mut live, goal, decide, &mut watch).await;
     let code = finish(&mut live, &mut watch, ended, goal.to, &journal).await?;
     watch.recap(cluster, checked, args.output)?;
     Ok(code)
@@ -336,7 +333,8 @@ async fn finish(
     to: Version,
     journal: &std::path::Path,
 ) -> anyhow::Result<u8> {
-    let seen = watch.seen();
+    let seen = watch.lowest();
+    let lost = watch.lost(&ended);
     let reasons = watch.reasons(&ended, &live.why_failed());
     let done = matches!(ended, Ok(End::Outcome(Outcome::Done)));
     let at = now();
@@ -355,12 +353,21 @@ async fn finish(
     match ended {
         Ok(End::Outcome(Outcome::Done)) => {
             live.clear().await?;
+            for node in watch.left() {
+                note(&format!(
+                    "node {node} is left as it is, out of service: the same command without --skip-node takes it up again"
+                ));
+            }
             note(&format!("done: the cluster is at {to}; journal: {}", journal.display()));
             Ok(OK)
         }
         Ok(End::Outcome(Outcome::Stopped(_))) => {
             note(&format!("stopped: {}", reasons.join("; ")));
             note("put it right and give the same command again: it goes on from here");
+            for node in lost {
+                note(&format!("once node {node} is well again: {}", command_line(None)));
+                note(&format!("to leave it as it is and go on without it: {}", command_line(Some(node))));
+            }
             Ok(NO)
         }
         Ok(End::Interrupted) => {
@@ -375,6 +382,13 @@ async fn finish(
             Ok(NO)
         }
     }
+}
+
+/// The command as it was given, and with one more node left out.
+fn command_line(without: Option<Name>) -> String {
+    let mut words: Vec<String> = std::env::args_os().map(|word| quoted(&word)).collect();
+    words.extend(without.map(|node| format!("--skip-node {node}")));
+    words.join(" ")
 }
 
 /// Who asks: `user@host:process:boot`.

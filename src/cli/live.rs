@@ -47,7 +47,7 @@ impl LiveArgs {
     pub fn read(&self) -> anyhow::Result<Cluster> {
         run(async {
             let connection = self.connect().await?;
-            let missing = live::missing(&connection, false).await?;
+            let missing = live::missing(&connection, live::Rights::Look).await?;
             anyhow::ensure!(
                 missing.is_empty(),
                 "this account may not read all that is needed: {}; see docs/rbac.yaml for the least rights",

@@ -11,6 +11,8 @@ mod input;
 mod live;
 mod output;
 mod recipe;
+mod routing;
+mod status;
 mod test;
 mod watch;
 
@@ -43,6 +45,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Apply(Box<apply::Args>),
+    Status(status::Args),
     Capacity(capacity::Args),
     Explain(explain::Args),
     Facts(facts::Args),
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Check(args) => check::run(&args),
         Command::Apply(args) => apply::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Capacity(args) => capacity::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Facts(args) => facts::run(&args),

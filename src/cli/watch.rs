@@ -1,26 +1,28 @@
 //! What a run shows and writes down while it goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::check::Checked;
-use crate::cluster::{Cluster, HostJob, Name, NodeOutcome, RunRecord, Time};
+use crate::cluster::{Cluster, HostJob, Name, Node, NodeOutcome, RunRecord, Time};
 use crate::engine::{End, Listener, Trouble};
-use crate::live::Journal;
+use crate::live::{Journal, Seen};
 use crate::trace::{Event, Line, Record};
-use crate::upgrade::{Action, Decision, Describe, Outcome};
+use crate::upgrade::{Action, Decision, Describe, Goal, Outcome, Reason};
 
 use super::output::{self, Format, note};
 
 /// Ctrl-C and TERM: the first ends the run after the action in hand, the second at once.
+#[derive(Clone)]
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
@@ -46,8 +48,27 @@ impl Interrupt {
         Interrupt(asked)
     }
 
+    /// One that nobody presses but a test.
+    #[cfg(test)]
+    pub fn quiet() -> Interrupt {
+        Interrupt(Arc::new(AtomicBool::new(false)))
+    }
+
+    /// As if it were pressed.
+    #[cfg(test)]
+    pub fn press(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
     fn is_asked(&self) -> bool {
         self.0.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it is pressed.
+    pub async fn asked(&self) {
+        while !self.is_asked() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 
@@ -65,7 +86,9 @@ pub struct Watch {
     last: Option<Cluster>,
     said: Vec<String>,
     predicted: BTreeMap<String, u32>,
-    seen: BTreeMap<String, u32>,
+    seen: Seen,
+    /// Nodes that are left out.
+    skipped: BTreeSet<Name>,
     /// Stop when a workload falls under its prediction.
     pauses: bool,
     why: Vec<String>,
@@ -73,7 +96,7 @@ pub struct Watch {
 
 impl Watch {
     /// A listener of a run.
-    pub fn new(record: &RunRecord, journal: Journal, format: Format, pauses: bool) -> Watch {
+    pub fn new(record: &RunRecord, journal: Journal, format: Format, goal: &Goal, pauses: bool) -> Watch {
         Watch {
             interrupt: None,
             journal,
@@ -84,15 +107,42 @@ impl Watch {
             last: None,
             said: Vec::new(),
             predicted: record.predicted.clone(),
-            seen: record.seen.clone(),
+            seen: Seen::new(record.seen.clone().into()),
+            skipped: goal.skip.clone(),
             pauses,
             why: Vec::new(),
         }
     }
 
-    /// Lowest number of ready pods seen, by workload.
-    pub fn seen(&self) -> BTreeMap<String, u32> {
-        self.seen.clone()
+    /// Lowest number of ready pods seen, by workload, for whoever records it while the run goes on.
+    pub fn seen(&self) -> Seen {
+        Arc::clone(&self.seen)
+    }
+
+    /// The same, as it is now.
+    pub fn lowest(&self) -> BTreeMap<String, u32> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What shows that the run goes on.
+    pub fn bar(&self) -> ProgressBar {
+        self.bar.clone()
+    }
+
+    /// Nodes that the run had taken in hand and that are left out by now.
+    pub fn left(&self) -> Vec<Name> {
+        let in_hand = |node: &&Node| node.marks.started.is_some() && node.marks.outcome.is_none() && !node.gone;
+        let nodes = self.last.iter().flat_map(|cluster| cluster.nodes()).map(|(_, node)| node).filter(in_hand);
+        nodes.map(Node::name).filter(|name| self.skipped.contains(name)).collect()
+    }
+
+    /// Nodes whose host failed or did not come back: why the run stopped.
+    pub fn lost(&self, ended: &Result<End, Trouble>) -> Vec<Name> {
+        let (Ok(End::Outcome(Outcome::Stopped(why))), Some(cluster)) = (ended, &self.last) else { return Vec::new() };
+        let mut lost: Vec<Name> = why.iter().filter_map(Reason::lost_node).map(|id| cluster.node(id).name()).collect();
+        lost.sort();
+        lost.dedup();
+        lost
     }
 
     /// Prints what the journal has got since the last time.
@@ -131,13 +181,14 @@ impl Watch {
 
     /// Looks for workloads that are worse off than the forecast said.
     fn count(&mut self, cluster: &Cluster) {
+        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         for (id, workload) in cluster.workloads() {
             if workload.owner.is_some() || cluster.top(id) != id {
                 continue;
             }
             let (key, ready) = (workload.key.to_string(), cluster.ready_pods(id));
             let Some(&lowest) = self.predicted.get(&key) else { continue };
-            let seen = self.seen.entry(key.clone()).or_insert(ready);
+            let seen = all.entry(key.clone()).or_insert(ready);
             let before = *seen;
             *seen = before.min(ready);
             if ready < lowest && ready < before && self.pauses {
@@ -178,6 +229,7 @@ impl Watch {
             let state = match node.marks.outcome {
                 Some((NodeOutcome::Done, _)) => "changed",
                 Some((NodeOutcome::Blocked, _)) => "failed",
+                None if self.skipped.contains(&node.name()) => "skipped",
                 None if node.marks.started.is_some() => "unfinished",
                 None if planned(node.name()) => "not reached",
                 None => "ok",
@@ -186,7 +238,8 @@ impl Watch {
                 |version: Option<crate::cluster::Version>| version.map_or("?".to_owned(), |one| one.to_string());
             nodes.push((node.name().to_string(), state, format!("{} -> {}", version(was), version(node.kubelet))));
         }
-        let workloads = self.seen.iter().map(|(key, seen)| (key, seen, self.predicted.get(key).copied().unwrap_or(0)));
+        let seen = self.lowest();
+        let workloads = seen.iter().map(|(key, seen)| (key, seen, self.predicted.get(key).copied().unwrap_or(0)));
         match format {
             Format::Json => output::line(&serde_json::to_string(&json!({
                 "apiVersion": "cmsim.dev/v1", "kind": "ApplyResult",

@@ -51,6 +51,8 @@ pub enum Routing {
     /// It does.
     #[default]
     Routed,
+    /// The run has begun to stop it: some places may send to the node no more, others still do.
+    Stopping,
     /// Routing was stopped for the maintenance.
     Stopped,
 }

@@ -10,6 +10,9 @@ use super::{Cluster, Marks, Name, NodeId, NodeOutcome, Routing, Standing, Time, 
 /// Annotation of a node that holds a [`NodeRecord`] as JSON.
 pub const NODE_RECORD: &str = "cmsim.dev/run";
 
+/// Label that takes a node out of the load balancers of a cloud (KEP-1143; whatever its value).
+pub const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
 /// [`Marks`] of a node, its routing, and what stood on it when its drain began.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -17,15 +20,24 @@ pub struct NodeRecord {
     /// [`Marks::started`].
     #[serde(with = "stamp", skip_serializing_if = "Option::is_none")]
     pub started: Option<Time>,
+    /// What the kubelet ran when the run took the node in hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Version>,
     /// [`Marks::was_cordoned`].
     #[serde(skip_serializing_if = "is_false")]
     pub was_cordoned: bool,
     /// [`Marks::was_unrouted`].
     #[serde(skip_serializing_if = "is_false")]
     pub was_unrouted: bool,
+    /// When the run began to stop routing to the node; `None` again once it was resumed.
+    #[serde(with = "stamp", skip_serializing_if = "Option::is_none")]
+    pub unrouting: Option<Time>,
     /// The run has stopped routing to the node and not resumed it.
     #[serde(skip_serializing_if = "is_false")]
     pub unrouted: bool,
+    /// The label [`EXCLUDED`] is the run's own, to be taken away again.
+    #[serde(skip_serializing_if = "is_false")]
+    pub excluded: bool,
     /// [`Marks::drain_started`].
     #[serde(with = "stamp", skip_serializing_if = "Option::is_none")]
     pub drain_started: Option<Time>,
@@ -84,7 +96,11 @@ impl NodeRecord {
         };
         cluster.update_node(id, |node| {
             node.marks = marks;
-            node.routing = if self.unrouted { Routing::Stopped } else { Routing::Routed };
+            node.routing = match (self.unrouted, self.unrouting) {
+                (true, _) => Routing::Stopped,
+                (false, Some(_)) => Routing::Stopping,
+                (false, None) => Routing::Routed,
+            };
         });
         let known = self.standing.iter().filter_map(|(object, &ready)| {
             let workload = cluster.find_workload(&object.parse().ok()?)?;
@@ -108,6 +124,9 @@ pub struct RunRecord {
     /// Target version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Version>,
+    /// What the operator wants, as `cmsim status` needs it to tell what the run waits for.
+    #[serde(skip_serializing_if = "serde_json::Value::is_null")]
+    pub goal: serde_json::Value,
     /// When the run was begun.
     #[serde(with = "stamp", skip_serializing_if = "Option::is_none")]
     pub begun: Option<Time>,

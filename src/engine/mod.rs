@@ -51,6 +51,11 @@ pub async fn run<P: Port>(
             Ok(Some(end)) => return Ok(end),
             Ok(None) => pause = TRY_AGAIN.0,
             Err(trouble @ (Trouble::Refused(_) | Trouble::LockLost(_))) => return Err(trouble),
+            Err(trouble @ Trouble::NotYet(_)) => {
+                listener.trouble(&trouble, port.now());
+                port.changed(port.now() + LOOK_AGAIN).await;
+                pause = TRY_AGAIN.0;
+            }
             Err(trouble @ (Trouble::Stale(_) | Trouble::Unreachable(_))) => {
                 listener.trouble(&trouble, port.now());
                 port.changed(port.now() + pause).await;
@@ -89,4 +94,92 @@ async fn turn<P: Port>(
         port.changed(until).await;
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    /// A cluster of one action that does not work at first.
+    struct Played {
+        now: Time,
+        troubles: Vec<Trouble>,
+        cluster: Cluster,
+    }
+
+    impl Port for Played {
+        fn now(&self) -> Time {
+            self.now
+        }
+
+        async fn observe(&mut self) -> Result<Cluster, Trouble> {
+            Ok(self.cluster.clone())
+        }
+
+        async fn carry_out(&mut self, _: &Cluster, _: Action) -> Result<(), Trouble> {
+            match self.troubles.pop() {
+                Some(trouble) => Err(trouble),
+                None => {
+                    self.cluster.run.stopped = true;
+                    Ok(())
+                }
+            }
+        }
+
+        async fn changed(&mut self, until: Time) {
+            self.now = until;
+        }
+    }
+
+    #[derive(Default)]
+    struct Told(Vec<String>);
+
+    impl Listener for Told {
+        fn decided(&mut self, _: &Cluster, _: &Decision, _: Time) -> bool {
+            true
+        }
+
+        fn acting(&mut self, _: &Cluster, _: Action, _: Time) -> bool {
+            true
+        }
+
+        fn acted(&mut self, _: &Cluster, _: Action, _: Time) {}
+
+        fn trouble(&mut self, trouble: &Trouble, _: Time) {
+            self.0.push(trouble.to_string());
+        }
+    }
+
+    fn planner(_: &Goal, cluster: &Cluster, _: Time) -> Decision {
+        if cluster.run.stopped {
+            Decision { outcome: Some(Outcome::Done), ..Decision::default() }
+        } else {
+            Decision { actions: vec![Action::Halt], ..Decision::default() }
+        }
+    }
+
+    /// How long a run takes that meets these troubles, the last one first.
+    fn took(troubles: Vec<Trouble>) -> (Millis, Result<End, Trouble>, Vec<String>) {
+        let mut port = Played { now: Time(0), troubles, cluster: Cluster::default() };
+        let mut told = Told::default();
+        let end = run(&mut port, &Goal::default(), planner, &mut told).now_or_never().unwrap();
+        (port.now - Time(0), end, told.0)
+    }
+
+    #[test]
+    fn what_takes_its_time_is_looked_at_soon_and_what_cannot_be_reached_less_and_less_often() {
+        let not_yet = || Trouble::NotYet("not yet".to_owned());
+        let away = || Trouble::Unreachable("away".to_owned());
+        let (length, end, told) = took(vec![not_yet(), not_yet(), not_yet()]);
+        assert_eq!((length, told.len()), (Millis::secs(6), 3));
+        assert!(matches!(end, Ok(End::Outcome(Outcome::Done))));
+        assert_eq!(took(vec![away(), away(), away()]).0, Millis::secs(7));
+        // What answers in between is not away.
+        assert_eq!(took(vec![away(), not_yet(), away()]).0, Millis::secs(4));
+        let (length, end, _) = took(vec![Trouble::Refused("no".to_owned()), away()]);
+        assert_eq!(length, Millis::secs(1));
+        assert!(matches!(end, Err(Trouble::Refused(_))));
+    }
 }

@@ -14,6 +14,9 @@ pub enum Trouble {
     /// The API server or a host cannot be reached, or is overloaded: wait, and look again.
     #[error("{0}")]
     Unreachable(String),
+    /// Nothing is wrong: what was asked for takes its time. Look again soon.
+    #[error("{0}")]
+    NotYet(String),
     /// The lock is somebody else's now.
     #[error("the upgrade lock was lost: {0}")]
     LockLost(String),

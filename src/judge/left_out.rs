@@ -19,13 +19,18 @@ static ABOUT: About = About {
 pub(super) struct LeftOut {
     /// Nodes that the API proxy did not send to before the run.
     unrouted: Vec<NodeId>,
+    /// Nodes that a former command took in hand and did not end with.
+    in_hand: Vec<NodeId>,
 }
 
 impl LeftOut {
     pub(super) fn new(initial: &Cluster) -> LeftOut {
         let unrouted =
             |node: &Node| node.routing == Routing::Stopped && (node.marks.started.is_none() || node.marks.was_unrouted);
-        LeftOut { unrouted: initial.nodes().filter(|(_, node)| unrouted(node)).map(|(id, _)| id).collect() }
+        LeftOut {
+            unrouted: initial.nodes().filter(|(_, node)| unrouted(node)).map(|(id, _)| id).collect(),
+            in_hand: initial.nodes_under_maintenance().to_vec(),
+        }
     }
 }
 
@@ -41,9 +46,13 @@ impl Rule for LeftOut {
             return;
         }
         for (id, node) in rest.cluster.nodes().filter(|(_, node)| !node.gone) {
+            // Taken in hand before, and by now the operator wants it to be left as it is.
+            if self.in_hand.contains(&id) && !rest.limits.nodes.contains(&id) {
+                continue;
+            }
             let message = if node.unschedulable && rest.cordons.hand(id) == Hand::Run {
                 "the run is done and has left it cordoned"
-            } else if rest.limits.routing && node.routing == Routing::Stopped && !self.unrouted.contains(&id) {
+            } else if rest.limits.routing && node.routing != Routing::Routed && !self.unrouted.contains(&id) {
                 "the run is done and the API proxy does not send to it"
             } else {
                 continue;

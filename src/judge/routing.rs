@@ -27,7 +27,7 @@ impl Rule for Routing {
             return;
         }
         let (node, message) = match seen.record.event {
-            Event::HostStarted(node) if seen.cluster.node(node).routing == cluster::Routing::Routed => {
+            Event::HostStarted(node) if seen.cluster.node(node).routing != cluster::Routing::Stopped => {
                 (node, "the API proxy still sends requests to it while its host is touched")
             }
             Event::NodeRouted(node, true) if !seen.turns.is_back(node, seen.cluster) => {

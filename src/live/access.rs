@@ -4,39 +4,74 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessR
 use kube::api::{Api, PostParams};
 
 use super::act::trouble;
+use super::certificates::SIGNER;
 use super::client::Connection;
 use super::kinds::KINDS;
 use super::record::NAMESPACE;
 use crate::engine::Trouble;
 
-/// Verb, group, resource (with its subresource) and namespace (empty: everywhere) of every right that is needed.
-fn needed(acting: bool) -> Vec<(&'static str, &'static str, &'static str, &'static str)> {
+/// What rights are for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rights {
+    /// A look at the cluster.
+    Look,
+    /// A look at the run that goes on in it, too.
+    Status,
+    /// A run.
+    Run {
+        /// With requests for serving certificates being approved.
+        certificates: bool,
+    },
+}
+
+/// A right: verb, group, resource (with its subresource), namespace (empty: everywhere) and name (empty: any).
+type Right = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+/// Every right that is needed.
+fn needed(rights: Rights) -> Vec<Right> {
+    let acting = matches!(rights, Rights::Run { .. });
     let mut needed = Vec::new();
     for kind in KINDS.iter().filter(|kind| !kind.optional || acting) {
-        needed.push(("list", kind.group, kind.plural, ""));
+        needed.push(("list", kind.group, kind.plural, "", ""));
         if acting {
-            needed.push(("watch", kind.group, kind.plural, ""));
+            needed.push(("watch", kind.group, kind.plural, "", ""));
         }
     }
     if acting {
-        needed.extend([("get", "", "nodes", ""), ("patch", "", "nodes", ""), ("create", "", "pods/eviction", "")]);
-        for (group, resource) in [("", "configmaps"), ("coordination.k8s.io", "leases")] {
-            needed.extend(["get", "create", "update"].map(|verb| (verb, group, resource, NAMESPACE)));
-        }
+        needed.extend([
+            ("get", "", "nodes", "", ""),
+            ("patch", "", "nodes", "", ""),
+            ("create", "", "pods/eviction", "", ""),
+        ]);
+    }
+    let verbs: &[&str] = match rights {
+        Rights::Look => &[],
+        Rights::Status => &["get"],
+        Rights::Run { .. } => &["get", "create", "update"],
+    };
+    for (group, resource) in [("", "configmaps"), ("coordination.k8s.io", "leases")] {
+        needed.extend(verbs.iter().map(|verb| (*verb, group, resource, NAMESPACE, "")));
+    }
+    if rights == (Rights::Run { certificates: true }) {
+        let group = "certificates.k8s.io";
+        needed.extend([
+            ("list", group, "certificatesigningrequests", "", ""),
+            ("patch", group, "certificatesigningrequests/approval", "", ""),
+            ("approve", group, "signers", "", SIGNER),
+        ]);
     }
     needed
 }
 
-/// What the account lacks: `verb resource` with its group and namespace, as `kubectl auth can-i` writes it. `acting`: for a run,
-/// not only for a look.
+/// What the account lacks: `verb resource` with its group, name and namespace, as `kubectl auth can-i` writes it.
 ///
 /// # Errors
 ///
 /// The question itself is refused or not answered.
-pub async fn missing(connection: &Connection, acting: bool) -> Result<Vec<String>, Trouble> {
+pub async fn missing(connection: &Connection, rights: Rights) -> Result<Vec<String>, Trouble> {
     let api: Api<SelfSubjectAccessReview> = Api::all(connection.client.clone());
     let mut missing = Vec::new();
-    for (verb, group, resource, namespace) in needed(acting) {
+    for (verb, group, resource, namespace, name) in needed(rights) {
         let (resource, subresource) = resource.split_once('/').map_or((resource, None), |(a, b)| (a, Some(b)));
         let attributes = ResourceAttributes {
             verb: Some(verb.to_owned()),
@@ -44,6 +79,7 @@ pub async fn missing(connection: &Connection, acting: bool) -> Result<Vec<String
             resource: Some(resource.to_owned()),
             subresource: subresource.map(str::to_owned),
             namespace: Some(namespace.to_owned()).filter(|namespace| !namespace.is_empty()),
+            name: Some(name.to_owned()).filter(|name| !name.is_empty()),
             ..ResourceAttributes::default()
         };
         let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
@@ -54,7 +90,8 @@ pub async fn missing(connection: &Connection, acting: bool) -> Result<Vec<String
             let group = if group.is_empty() { String::new() } else { format!(".{group}") };
             let part = subresource.map_or(String::new(), |part| format!("/{part}"));
             let place = if namespace.is_empty() { String::new() } else { format!(" -n {namespace}") };
-            missing.push(format!("{verb} {resource}{group}{part}{place}"));
+            let name = if name.is_empty() { String::new() } else { format!("/{name}") };
+            missing.push(format!("{verb} {resource}{group}{part}{name}{place}"));
         }
     }
     Ok(missing)
@@ -85,16 +122,31 @@ mod tests {
                         .flat_map(move |resource| verbs.clone().into_iter().map(move |verb| (resource.clone(), verb)));
                     pairs.map(|(resource, verb)| (group.clone(), resource, verb)).collect::<Vec<_>>()
                 }) {
-                    granted.insert((verb, group, resource, namespace.clone()));
+                    let names = if rule["resourceNames"].is_array() {
+                        list(rule, "resourceNames")
+                    } else {
+                        vec![String::new()]
+                    };
+                    let place = (role["metadata"]["name"].as_str().unwrap_or_default().to_owned(), namespace.clone());
+                    granted.extend(
+                        names
+                            .into_iter()
+                            .map(|name| (place.clone(), [&verb, &group, &resource, &name].map(Clone::clone))),
+                    );
                 }
             }
         }
-        let needed: BTreeSet<(String, String, String, String)> = needed(true)
+        // What only some runs need is granted by a role of its own.
+        let run = needed(Rights::Run { certificates: false });
+        let needed: BTreeSet<_> = needed(Rights::Run { certificates: true })
             .into_iter()
-            .map(|(verb, group, resource, namespace)| {
-                (verb.to_owned(), group.to_owned(), resource.to_owned(), namespace.to_owned())
+            .map(|right| {
+                let (verb, group, resource, namespace, name) = right;
+                let role = if run.contains(&right) { "cmsim" } else { "cmsim-serving-certificates" };
+                ((role.to_owned(), namespace.to_owned()), [verb, group, resource, name].map(str::to_owned))
             })
             .collect();
         assert_eq!(granted, needed);
+        assert!(super::needed(Rights::Status).iter().all(|right| run.contains(right)));
     }
 }

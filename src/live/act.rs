@@ -1,12 +1,15 @@
 //! A real cluster as the engine's [`Port`]: observation, and each action as a request with its precondition.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 
+use super::certificates;
 use super::client::Connection;
+use super::hook::Visit;
 use super::journal::Journal;
 use super::kinds::KINDS;
 use super::lock::Lease;
@@ -14,7 +17,8 @@ use super::record::Record;
 use super::routing::Routing;
 use super::store::Store;
 use crate::cluster::{
-    Backup, Cluster, HostJob, Millis, NODE_RECORD, Name, Node, NodeId, NodeRecord, PodId, Refusal, Time, Version,
+    Backup, Cluster, EXCLUDED, HostJob, Millis, NODE_RECORD, Name, Node, NodeId, NodeOutcome, NodeRecord, PodId,
+    Refusal, Time, Version,
 };
 use crate::engine::{Port, Trouble};
 use crate::upgrade::Action;
@@ -98,6 +102,26 @@ pub struct Live {
     refusals: BTreeMap<Name, Refusal>,
     /// What was last heard of each job, and when.
     jobs: BTreeMap<String, (JobState, Time)>,
+    /// Nodes whose hosts are not asked: the operator leaves them out.
+    left_out: BTreeSet<Name>,
+    /// Requests for serving certificates of which the operator has been told.
+    told: BTreeSet<String>,
+    /// Lowest number of ready pods seen so far, by workload: whoever counts shares it, so that it is recorded while the run goes on.
+    seen: Seen,
+}
+
+/// Lowest number of ready pods by workload, shared with whoever counts.
+pub type Seen = Arc<Mutex<BTreeMap<String, u32>>>;
+
+/// What is changed on a node besides the run's record, in the same write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Also {
+    /// Nothing.
+    Nothing,
+    /// Whether it takes pods.
+    Schedulable(bool),
+    /// Whether it carries the label [`EXCLUDED`].
+    Excluded(bool),
 }
 
 impl Live {
@@ -108,11 +132,18 @@ impl Live {
         record: Record,
         hosts: Box<dyn HostWork>,
         routing: Routing,
+        seen: Seen,
         journal: Journal,
     ) -> Live {
         let store = Store::start(&connection, journal.clone());
         let (uids, refusals, jobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Live { connection, store, journal, lock, record, hosts, routing, uids, refusals, jobs }
+        let (left_out, told) = (BTreeSet::new(), BTreeSet::new());
+        Live { connection, store, journal, lock, record, hosts, routing, uids, refusals, jobs, left_out, told, seen }
+    }
+
+    /// Leaves nodes out whose host may not answer any more (`Goal::skip`).
+    pub fn leave_out(&mut self, nodes: impl IntoIterator<Item = Name>) {
+        self.left_out.extend(nodes);
     }
 
     /// Waits until everything has been read.
@@ -154,10 +185,17 @@ impl Live {
         for (id, node) in before.nodes() {
             let name = node.name();
             let failed = node.job == HostJob::Failed;
+            let touched = node.marks.host_touched.is_some() && node.marks.outcome.is_none();
             if after.node(id).marks != node.marks {
-                self.edit(name, None, |record| *record = NodeRecord::default()).await?;
-            } else if failed && node.marks.outcome.is_none() {
-                self.edit(name, None, |record| record.attempt += 1).await?;
+                self.edit(name, Also::Nothing, |record| *record = NodeRecord::default()).await?;
+            } else if touched && !self.left_out.contains(&name) {
+                // The host gets its time anew, too.
+                let now = self.now();
+                self.edit(name, Also::Nothing, |record| {
+                    record.host_touched = Some(now);
+                    record.attempt += u32::from(failed);
+                })
+                .await?;
             }
         }
         let failed = before.run.backup == Backup::Failed;
@@ -173,7 +211,8 @@ impl Live {
             .await
     }
 
-    /// Removes what the run has written on the nodes: it is over.
+    /// Removes what the run has written on the nodes: it is over. A node that it did not end with (`--skip-node`) keeps its record,
+    /// so that another run goes on with it.
     ///
     /// # Errors
     ///
@@ -181,8 +220,9 @@ impl Live {
     pub async fn clear(&mut self) -> Result<(), Trouble> {
         let cluster = self.observe().await?;
         for (_, node) in cluster.nodes() {
-            if self.known(node.name()).is_some() {
-                self.edit(node.name(), None, |record| *record = NodeRecord::default()).await?;
+            let unfinished = node.marks.started.is_some() && node.marks.outcome.is_none();
+            if self.known(node.name()).is_some() && !unfinished {
+                self.edit(node.name(), Also::Nothing, |record| *record = NodeRecord::default()).await?;
             }
         }
         Ok(())
@@ -198,20 +238,18 @@ impl Live {
         serde_json::from_str(annotations.get(NODE_RECORD)?.as_str()?).ok()
     }
 
-    /// Changes the record on a node and, in the same write, whether it is schedulable.
-    async fn edit(
-        &mut self,
-        node: Name,
-        unschedulable: Option<bool>,
-        change: impl FnOnce(&mut NodeRecord),
-    ) -> Result<(), Trouble> {
+    /// Changes the record on a node and, in the same write, something else.
+    async fn edit(&mut self, node: Name, also: Also, change: impl FnOnce(&mut NodeRecord)) -> Result<(), Trouble> {
         let mut record = self.known(node).unwrap_or_default();
         change(&mut record);
         let text = if record == NodeRecord::default() { Value::Null } else { json!(record.to_json()) };
         let version = self.store.field("Node", "", &node, "/metadata/resourceVersion");
         let mut patch = json!({"metadata": {"resourceVersion": version, "annotations": {NODE_RECORD: text}}});
-        if let Some(unschedulable) = unschedulable {
-            patch["spec"] = json!({"unschedulable": unschedulable});
+        match also {
+            Also::Nothing => {}
+            Also::Schedulable(schedulable) => patch["spec"] = json!({"unschedulable": !schedulable}),
+            Also::Excluded(true) => patch["metadata"]["labels"] = json!({EXCLUDED: ""}),
+            Also::Excluded(false) => patch["metadata"]["labels"] = json!({EXCLUDED: null}),
         }
         let what = || format!("patching node {node}");
         match self.nodes().patch(&node, &PatchParams::default(), &Patch::Merge(&patch)).await {
@@ -228,19 +266,158 @@ impl Live {
         }
     }
 
-    async fn begin(&mut self, node: &Node) -> Result<(), Trouble> {
+    async fn begin(&mut self, cluster: &Cluster, id: NodeId) -> Result<(), Trouble> {
+        let node = cluster.node(id);
+        self.routing.before(&self.visit(cluster, id)).await?;
         let now = self.now();
         let (was_cordoned, was_unrouted) = (node.unschedulable, !self.routing.is_routed(node.name()).await?);
-        self.edit(node.name(), None, |record| {
+        self.edit(node.name(), Also::Nothing, |record| {
             *record = NodeRecord {
                 started: Some(now),
+                from: node.kubelet,
                 was_cordoned,
                 was_unrouted,
                 unrouted: was_unrouted,
                 ..NodeRecord::default()
             };
         })
-        .await
+        .await?;
+        self.routing.forget(node.name());
+        Ok(())
+    }
+
+    /// A node, as hooks are told of it.
+    fn visit(&self, cluster: &Cluster, id: NodeId) -> Visit {
+        let (node, record) = (cluster.node(id), self.known(cluster.node(id).name()).unwrap_or_default());
+        let run = self.record.get();
+        // As `upgrade` decides it: members of the control plane go minor by minor, workers as far as the API server is.
+        let api = cluster.nodes().filter_map(|(_, node)| node.control_plane).min().or(cluster.api_server);
+        let next = match (node.is_control_plane(), run.to, api) {
+            (true, to, _) => run.hop.or(to),
+            (false, Some(to), Some(api)) if api.minor < to.minor => Some(api),
+            (false, to, _) => to,
+        };
+        let to = record.host_target.or(next);
+        let role = match record.role.as_deref() {
+            Some(word) => Role::named(word),
+            None => to.map_or(Role::Worker, |to| role(cluster, id, to)),
+        };
+        Visit {
+            node: node.name(),
+            address: node.info.address,
+            from: record.from.or(node.kubelet),
+            runs: node.kubelet,
+            to,
+            role,
+        }
+    }
+
+    /// Stops routing to a node. Recorded first: from now on some places may send to it no more, and what was stopped is resumed.
+    async fn stop_routing(&mut self, cluster: &Cluster, id: NodeId) -> Result<(), Trouble> {
+        let (now, node) = (self.now(), cluster.node(id).name());
+        let record = self.known(node).unwrap_or_default();
+        let has_label = cluster.node(id).info.labels.get(Name::new(EXCLUDED)).is_some();
+        let label = self.routing.around().exclude_label && !has_label;
+        if label || record.unrouting.is_none() {
+            let also = if label { Also::Excluded(true) } else { Also::Nothing };
+            self.edit(node, also, |record| {
+                record.unrouting = record.unrouting.or(Some(now));
+                record.excluded |= label;
+            })
+            .await?;
+        }
+        let labelled = self.known(node).filter(|record| record.excluded).and_then(|record| record.unrouting);
+        let visit = self.visit(cluster, id);
+        self.tell_others(self.routing.asks_to_stop(&visit)).await?;
+        let stopped = self.routing.stop(&visit, labelled, now).await;
+        self.tell_others(stopped.as_ref().err().map(ToString::to_string)).await?;
+        stopped?;
+        // Hooks may have taken their time.
+        self.lock.check()?;
+        self.edit(node, Also::Nothing, |record| record.unrouted = true).await?;
+        self.routing.forget(node);
+        Ok(())
+    }
+
+    /// Resumes routing to a node; the label goes if it was the run that set it, whatever this command was told to do.
+    async fn resume_routing(&mut self, cluster: &Cluster, id: NodeId) -> Result<(), Trouble> {
+        let node = cluster.node(id).name();
+        let visit = self.visit(cluster, id);
+        self.tell_others(self.routing.asks_to_resume(&visit)).await?;
+        let resumed = self.routing.resume(&visit).await;
+        self.tell_others(resumed.as_ref().err().map(ToString::to_string)).await?;
+        resumed?;
+        self.lock.check()?;
+        let ours = self.known(node).is_some_and(|record| record.excluded);
+        let also = if ours { Also::Excluded(false) } else { Also::Nothing };
+        self.edit(node, also, |record| {
+            (record.unrouting, record.unrouted, record.excluded) = (None, false, false);
+        })
+        .await?;
+        self.routing.forget(node);
+        Ok(())
+    }
+
+    /// Writes down what the run waits for that nobody else could know (`cmsim status`).
+    async fn tell_others(&mut self, reason: Option<String>) -> Result<(), Trouble> {
+        self.record.change(|record| record.reasons = reason.into_iter().collect()).await
+    }
+
+    /// Looks for requests of a node's kubelet for its serving certificate: those that are sound are approved if the operator wants
+    /// it so; of the others he is told once.
+    async fn certificates(&mut self, cluster: &Cluster, id: NodeId) -> Result<(), Trouble> {
+        let (node, approve) = (cluster.node(id).name(), self.routing.around().approve_certificates);
+        let pending = match certificates::pending(&self.connection).await {
+            Ok(pending) => pending,
+            Err(trouble) if approve => return Err(trouble),
+            // Looking is no right that a run needs.
+            Err(_) => return Ok(()),
+        };
+        let addresses = self.store.field("Node", "", &node, "/status/addresses");
+        let addresses: Vec<String> = addresses
+            .iter()
+            .filter_map(Value::as_array)
+            .flatten()
+            .filter_map(|one| Some(one.get("address")?.as_str()?.to_owned()))
+            .collect();
+        for request in pending.iter().filter(|request| request.node == node.as_str()) {
+            let name = &request.name;
+            let what = format!("{name} of node {node} (kubelet serving certificate)");
+            let text = match request.flaw(&addresses) {
+                None if approve => {
+                    request.approve(&self.connection).await?;
+                    format!("approved {what}")
+                }
+                None => format!(
+                    "{what} waits for approval: kubectl certificate approve {name}, or give --approve-serving-certificates"
+                ),
+                Some(flaw) => format!("{what} is not approved: {flaw}; look at it: kubectl get csr {name} -o yaml"),
+            };
+            if self.told.insert(name.clone()) {
+                self.routing.operator().tell(&text);
+            }
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self, cluster: &Cluster, id: NodeId, outcome: NodeOutcome) -> Result<(), Trouble> {
+        let (now, node) = (self.now(), cluster.node(id));
+        if node.marks.started.is_some() {
+            if outcome == NodeOutcome::Done {
+                self.certificates(cluster, id).await?;
+            }
+            self.routing.after(&self.visit(cluster, id), outcome).await?;
+            self.lock.check()?;
+        }
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.record.change(|record| record.seen = seen).await?;
+        self.edit(node.name(), Also::Nothing, |record| {
+            (record.outcome, record.ended) = (Some(outcome), Some(now));
+            record.standing.clear();
+        })
+        .await?;
+        self.routing.forget(node.name());
+        Ok(())
     }
 
     async fn evict(&mut self, cluster: &Cluster, pod: PodId, grace: Option<u32>) -> Result<(), Trouble> {
@@ -324,7 +501,7 @@ impl Live {
     async fn next_hop(&mut self, cluster: &Cluster, version: Version) -> Result<(), Trouble> {
         for (_, node) in cluster.nodes() {
             if node.marks.outcome.is_some_and(|(outcome, _)| outcome == crate::cluster::NodeOutcome::Done) {
-                self.edit(node.name(), None, |record| *record = NodeRecord::default()).await?;
+                self.edit(node.name(), Also::Nothing, |record| *record = NodeRecord::default()).await?;
             }
         }
         self.record.change(|record| record.hop = Some(version)).await
@@ -333,7 +510,7 @@ impl Live {
     async fn upgrade(&mut self, cluster: &Cluster, id: NodeId, to: Version) -> Result<(), Trouble> {
         let (now, node) = (self.now(), cluster.node(id));
         // Recorded first: from now on the node is not simply put back.
-        self.edit(node.name(), None, |record| {
+        self.edit(node.name(), Also::Nothing, |record| {
             record.host_touched = record.host_touched.or(Some(now));
             record.host_target = Some(to);
             record.role.get_or_insert_with(|| role(cluster, id, to).as_str().to_owned());
@@ -349,11 +526,7 @@ impl Live {
         let node = cluster.node(id);
         let record = self.known(node.name())?;
         let to = record.host_target?;
-        let role = match record.role.as_deref() {
-            Some("firstControlPlane") => Role::FirstControlPlane,
-            Some("controlPlane") => Role::ControlPlane,
-            Some(_) | None => Role::Worker,
-        };
+        let role = record.role.as_deref().map_or(Role::Worker, Role::named);
         let what = Task::Upgrade { to, from: node.kubelet, role };
         let id = format!("{}-{}-{to}-{}", self.record.get().id, node.name(), record.attempt);
         Some(HostTask { id, node: node.name(), address: node.info.address, what })
@@ -381,7 +554,9 @@ impl Live {
         let state = match self.hosts.state(task).await {
             Ok(state) => state,
             Err(Trouble::Refused(why)) => JobState::Failed(why),
-            Err(Trouble::Stale(_) | Trouble::Unreachable(_) | Trouble::LockLost(_)) => JobState::Running,
+            Err(Trouble::Stale(_) | Trouble::Unreachable(_) | Trouble::NotYet(_) | Trouble::LockLost(_)) => {
+                JobState::Running
+            }
         };
         self.jobs.insert(task.id.clone(), (state.clone(), now));
         state
@@ -389,6 +564,9 @@ impl Live {
 
     async fn observe_hosts(&mut self, cluster: &mut Cluster) {
         for id in cluster.nodes_under_maintenance().to_vec() {
+            if self.left_out.contains(&cluster.node(id).name()) {
+                continue;
+            }
             let Some(since) = cluster.node(id).marks.host_touched else { continue };
             let Some(task) = self.upgrade_task(cluster, id) else { continue };
             let job = match self.job(&task).await {
@@ -479,39 +657,31 @@ impl Port for Live {
                     None => Err(Trouble::Refused("no control-plane node to take a backup of".to_owned())),
                 }
             }
-            Action::Begin(node) => self.begin(cluster.node(node)).await,
-            Action::StopRouting(node) => {
-                self.routing.stop(name(node)).await?;
-                self.edit(name(node), None, |record| record.unrouted = true).await
-            }
-            Action::ResumeRouting(node) => {
-                self.routing.resume(name(node)).await?;
-                self.edit(name(node), None, |record| record.unrouted = false).await
-            }
-            Action::Cordon(node) => self.edit(name(node), Some(true), |_| ()).await,
+            Action::Begin(node) => self.begin(cluster, node).await,
+            Action::StopRouting(node) => self.stop_routing(cluster, node).await,
+            Action::ResumeRouting(node) => self.resume_routing(cluster, node).await,
+            Action::Cordon(node) => self.edit(name(node), Also::Schedulable(false), |_| ()).await,
             Action::Uncordon(node) => {
-                self.edit(name(node), Some(false), |record| record.uncordoned = record.uncordoned.or(Some(now))).await
+                if cluster.node(node).marks.host_touched.is_some() {
+                    self.certificates(cluster, node).await?;
+                }
+                let also = Also::Schedulable(true);
+                self.edit(name(node), also, |record| record.uncordoned = record.uncordoned.or(Some(now))).await
             }
             Action::BeginDrain(node) => {
                 let mut standing = cluster.clone();
                 standing.record_standing(node);
                 let standing = NodeRecord::standing_on(&standing, node);
-                self.edit(name(node), None, |record| {
+                self.edit(name(node), Also::Nothing, |record| {
                     (record.drain_started, record.standing) = (Some(now), standing);
                 })
                 .await
             }
-            Action::ForceOn(node) => self.edit(name(node), None, |record| record.forced = Some(now)).await,
+            Action::ForceOn(node) => self.edit(name(node), Also::Nothing, |record| record.forced = Some(now)).await,
             Action::Evict { pod, grace_seconds } => self.evict(cluster, pod, grace_seconds).await,
             Action::Delete { pod, grace_seconds } => self.delete(cluster, pod, grace_seconds).await,
             Action::UpgradeHost { node, to } => self.upgrade(cluster, node, to).await,
-            Action::End { node, outcome } => {
-                self.edit(name(node), None, |record| {
-                    (record.outcome, record.ended) = (Some(outcome), Some(now));
-                    record.standing.clear();
-                })
-                .await
-            }
+            Action::End { node, outcome } => self.end(cluster, node, outcome).await,
             Action::NextHop(version) => self.next_hop(cluster, version).await,
             Action::Halt => self.record.change(|record| record.stopped = true).await,
         }

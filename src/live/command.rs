@@ -97,6 +97,15 @@ impl HostWork for Commands {
 }
 
 impl Role {
+    /// The role that a word of [`Role::as_str`] means.
+    pub(super) fn named(word: &str) -> Role {
+        match word {
+            "firstControlPlane" => Role::FirstControlPlane,
+            "controlPlane" => Role::ControlPlane,
+            _ => Role::Worker,
+        }
+    }
+
     /// The word for it in records and recipes.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -28,6 +28,8 @@ pub struct Holder {
     pub identity: String,
     /// Since when.
     pub since: Time,
+    /// When it ends unless he renews it.
+    pub ends: Time,
     /// The holder has not renewed it in time.
     pub expired: bool,
 }
@@ -180,7 +182,7 @@ fn holder(object: &Object) -> Option<Holder> {
     let millis = |time: Option<&MicroTime>| time.map_or(0, |time| time.0.as_millisecond());
     let ends = millis(spec.renew_time.as_ref()) + i64::from(spec.lease_duration_seconds.unwrap_or(0)) * 1000;
     let expired = ends < jiff::Timestamp::now().as_millisecond();
-    Some(Holder { identity, since: Time(millis(spec.acquire_time.as_ref())), expired })
+    Some(Holder { identity, since: Time(millis(spec.acquire_time.as_ref())), ends: Time(ends), expired })
 }
 
 /// Writes the Lease for a holder, or for nobody; what it is made from must not have changed.

@@ -2,23 +2,30 @@
 
 mod access;
 mod act;
+mod certificates;
 mod client;
 mod command;
 pub mod facts;
+mod haproxy;
+mod hook;
 mod journal;
 mod kinds;
 mod lock;
+mod operator;
 mod record;
 mod routing;
 pub mod ssh;
 mod store;
 
-pub use access::missing;
-pub use act::{HostTask, HostWork, JobState, Live, Role, Task};
+pub use access::{Rights, missing};
+pub use act::{HostTask, HostWork, JobState, Live, Role, Seen, Task};
+pub use certificates::{Pending, pending};
 pub use client::{Connection, connect};
 pub use command::Commands;
+pub use hook::Url;
 pub use journal::Journal;
 pub use lock::{Holder, Lease};
+pub use operator::{Operator, Reply};
 pub use record::Record;
-pub use routing::{Hook, Routing};
+pub use routing::{Around, Hook, Routing};
 pub use store::read;

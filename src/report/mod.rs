@@ -3,6 +3,7 @@
 mod advice;
 pub mod capacity;
 pub mod json;
+pub mod status;
 pub mod text;
 
 use crate::cluster::Millis;

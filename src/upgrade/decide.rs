@@ -15,6 +15,15 @@ pub(super) struct View<'a> {
     pub now: Time,
 }
 
+impl<'a> View<'a> {
+    /// Nodes that the run has taken in hand and not ended with. One that the operator wants to be left out stays as it is until
+    /// he wants it again.
+    pub fn in_hand(self) -> impl Iterator<Item = NodeId> + use<'a> {
+        let skipped = move |node: NodeId| self.goal.skip.contains(&self.cluster.node(node).name());
+        self.cluster.nodes_under_maintenance().iter().copied().filter(move |&node| !skipped(node))
+    }
+}
+
 /// What a gate of a node asks for.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -64,7 +73,7 @@ fn stopped_before(view: View) -> Option<Decision> {
         return None;
     }
     let mut reasons = drain::left_behind(view);
-    for &node in view.cluster.nodes_under_maintenance() {
+    for node in view.in_hand() {
         if let Step::Fail(mut failed) = step(view, node, &mut Tally::default()) {
             reasons.append(&mut failed);
         }
@@ -74,7 +83,7 @@ fn stopped_before(view: View) -> Option<Decision> {
 
 /// Every node of the goal has its version: nothing is asked, not even the lock.
 fn nothing_left(view: View) -> Option<Decision> {
-    let idle = view.cluster.nodes_under_maintenance().is_empty() && !must_stop(view);
+    let idle = view.in_hand().next().is_none() && !must_stop(view);
     (idle && matches!(order::next(view, &[]), Ok(Next::Nothing))).then(|| ended(view, Vec::new(), Outcome::Done))
 }
 
@@ -94,7 +103,7 @@ fn lock_held(view: View) -> Option<Decision> {
 
 /// The target can be reached from what runs (KUBERNETES.md G.3).
 fn versions_fit(view: View) -> Option<Decision> {
-    if !view.cluster.nodes_under_maintenance().is_empty() {
+    if view.in_hand().next().is_some() {
         return None;
     }
     order::next(view, &[]).err().map(|reason| stop(view, Vec::new(), vec![reason]))
@@ -102,7 +111,7 @@ fn versions_fit(view: View) -> Option<Decision> {
 
 /// No node of the plan has pods that would refuse its drain (M14): looked at once, before anything is changed.
 fn pods_may_move(view: View) -> Option<Decision> {
-    let untouched = view.cluster.run.started.is_none() && view.cluster.nodes_under_maintenance().is_empty();
+    let untouched = view.cluster.run.started.is_none() && view.in_hand().next().is_none();
     if !untouched || !view.goal.refuse_early || view.goal.on_blocked != OnBlocked::Stop {
         return None;
     }
@@ -136,7 +145,7 @@ fn nodes(view: View) -> Decision {
     let mut decision = Decision::default();
     let mut why = Vec::new();
     let mut stopping = must_stop(view);
-    for &node in view.cluster.nodes_under_maintenance() {
+    for node in view.in_hand() {
         match (step(view, node, &mut tally), view.goal.on_blocked) {
             (Step::Act(mut actions), _) => decision.actions.append(&mut actions),
             (Step::Wait(mut waiting), _) => decision.waiting.append(&mut waiting),
@@ -157,7 +166,7 @@ fn nodes(view: View) -> Decision {
 /// Takes nodes in hand until all places are taken. `Err`: the run ends, or stops.
 fn take_next(view: View, decision: &mut Decision) -> Result<(), Decision> {
     let View { goal, cluster, now } = view;
-    let in_hand = cluster.nodes_under_maintenance();
+    let in_hand: Vec<NodeId> = view.in_hand().collect();
     let mut taken: Vec<NodeId> = Vec::new();
     while in_hand.len() + taken.len() < goal.nodes_at_once.max(1) && (!goal.batches || in_hand.is_empty()) {
         let node = match order::next(view, &taken).map_err(|reason| stop(view, Vec::new(), vec![reason]))? {
@@ -210,7 +219,7 @@ fn begin(view: View, node: NodeId) -> Vec<Action> {
 
 fn stop_serving(view: View, node: NodeId) -> Vec<Action> {
     let state = view.cluster.node(node);
-    let stop_routing = view.goal.routing && state.routing == Routing::Routed;
+    let stop_routing = view.goal.routing && state.routing != Routing::Stopped;
     let mut actions = Vec::new();
     actions.extend(stop_routing.then_some(Action::StopRouting(node)));
     actions.extend((!state.unschedulable).then_some(Action::Cordon(node)));
@@ -250,7 +259,7 @@ fn in_service(view: View, node: NodeId) -> Option<Step> {
     if !state.marks.was_cordoned && state.marks.uncordoned.is_none() {
         actions.push(Action::Uncordon(node));
     }
-    if view.goal.routing && state.routing == Routing::Stopped && !state.marks.was_unrouted {
+    if view.goal.routing && state.routing != Routing::Routed && !state.marks.was_unrouted {
         actions.push(Action::ResumeRouting(node));
     }
     (!actions.is_empty()).then_some(Step::Act(actions))
@@ -285,7 +294,7 @@ fn must_stop(view: View) -> bool {
 fn wind_down(view: View, mut why: Vec<Reason>) -> Decision {
     let mut decision = Decision::default();
     let mut underway = false;
-    for &node in view.cluster.nodes_under_maintenance() {
+    for node in view.in_hand() {
         if view.cluster.node(node).marks.host_touched.is_none() {
             decision.actions.append(&mut give_up(view, node));
             let end = Action::End { node, outcome: NodeOutcome::Blocked };

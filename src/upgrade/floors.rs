@@ -222,8 +222,7 @@ fn hope_of_pod(view: View, pod: PodId) -> Hope {
     if view.cluster.spec(pod).gated {
         return Hope::None;
     }
-    let host_at_work = |&node: &_| view.cluster.node(node).marks.host_touched.is_some();
-    let more_room_soon = view.cluster.nodes_under_maintenance().iter().any(host_at_work);
+    let more_room_soon = view.in_hand().any(|node| view.cluster.node(node).marks.host_touched.is_some());
     if !object.unschedulable || object.nominated.is_some() || more_room_soon {
         return Hope::Some(None);
     }

@@ -39,14 +39,15 @@ fn not_ready(view: View, node: NodeId, since: Time) -> Step {
 }
 
 /// A node that nobody touches and that stopped being Ready since the run began. One that was not Ready before is how the
-/// operator keeps the cluster.
+/// operator keeps the cluster, and of one that is left out he has said so.
 fn fallen(view: View) -> Option<(NodeId, Time)> {
     let began = view.cluster.run.started?;
     view.cluster
         .nodes()
         .find(|(_, node)| {
             let in_hand = node.marks.started.is_some() && node.marks.outcome.is_none();
-            !node.gone && !in_hand && node.ready != Readiness::Ready && node.ready_since > began
+            let skipped = view.goal.skip.contains(&node.name());
+            !node.gone && !in_hand && !skipped && node.ready != Readiness::Ready && node.ready_since > began
         })
         .map(|(id, node)| (id, node.ready_since))
 }

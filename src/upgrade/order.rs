@@ -35,7 +35,7 @@ pub(super) fn next(view: View, taken: &[NodeId]) -> Result<Next, Reason> {
         }
         let mut late = view.cluster.nodes().filter(|(id, node)| !node.gone && is_late(node) && !taken.contains(id));
         match late.next() {
-            Some((_, node)) if in_hand(node) => return Ok(Next::Nothing),
+            Some((_, node)) if in_hand(view, node) => return Ok(Next::Nothing),
             Some((_, node)) => {
                 let (name, version) = (node.name(), stage.control_plane);
                 let text = format!("the kubelet of node {name} is too old for {version}, and the node is not taken");
@@ -55,7 +55,7 @@ pub(super) fn next(view: View, taken: &[NodeId]) -> Result<Next, Reason> {
     let control_plane_in_hand = view
         .cluster
         .nodes()
-        .any(|(id, node)| node.is_control_plane() && !node.gone && (in_hand(node) || taken.contains(&id)));
+        .any(|(id, node)| node.is_control_plane() && !node.gone && (in_hand(view, node) || taken.contains(&id)));
     match first(view, taken, |node| !node.is_control_plane() && behind(node, view.goal.to)) {
         Some(node) if stage.workers == view.goal.to => Ok(Next::Take(node)),
         Some(_) if control_plane_in_hand => Ok(Next::Nothing),
@@ -116,8 +116,8 @@ fn was_done(node: &Node) -> bool {
     matches!(node.marks.outcome, Some((NodeOutcome::Done, _)))
 }
 
-fn in_hand(node: &Node) -> bool {
-    node.marks.started.is_some() && node.marks.outcome.is_none()
+fn in_hand(view: View, node: &Node) -> bool {
+    node.marks.started.is_some() && node.marks.outcome.is_none() && !view.goal.skip.contains(&node.name())
 }
 
 fn problem(view: View, text: &str) -> Reason {

@@ -145,6 +145,23 @@ pub enum Reason {
     TimeSpent(Box<Reason>),
 }
 
+impl Reason {
+    /// The node whose host failed or did not come back: the run can go on without it.
+    pub fn lost_node(&self) -> Option<NodeId> {
+        match self {
+            Reason::HostFailed(node) => Some(*node),
+            Reason::TimeSpent(reason) => match **reason {
+                Reason::HostBusy(node)
+                | Reason::NodeComingUp(node)
+                | Reason::NodeNotReady(node)
+                | Reason::NodeServiceNotReady { node, .. } => Some(node),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 /// A reason in words: code, what is waited for, and the objects.
 pub trait Describe {
     /// Stable code, `W...` for waits.

@@ -942,3 +942,54 @@ fn codes_are_unique() {
     town.budget("web", "web", 1, 2, 2);
     assert!(reasons.iter().all(|reason| !reason.describe(&town.cluster).is_empty()));
 }
+
+#[test]
+fn routing_that_was_stopped_in_part_is_stopped_and_resumed() {
+    let mut town = calm();
+    let n1 = town.at("n1");
+    let _ = town.run_until(|action| matches!(action, Action::Begin(_)));
+    town.carry_out(Action::Begin(n1));
+    town.cluster.update_node(n1, |node| node.routing = Routing::Stopping);
+    assert_eq!(town.decide().actions[0], Action::StopRouting(n1), "the rest of it is still to be done");
+    // The run ends before that: what was stopped is resumed.
+    town.goal.drain_timeout = Millis::secs(60);
+    town.carry_out(Action::Cordon(n1));
+    town.carry_out(Action::BeginDrain(n1));
+    town.cluster.update_node(n1, |node| node.marks.uncordoned = Some(town.now));
+    assert_eq!(town.decide().actions, [Action::ResumeRouting(n1)]);
+}
+
+#[test]
+fn a_host_that_does_not_come_back_can_be_left_out() {
+    let mut town = Town::new(3);
+    let (n1, n2) = (town.at("n1"), town.at("n2"));
+    let _ = town.run();
+    town.cluster.update_node(n1, |node| (node.ready, node.ready_since) = (Readiness::Unknown, town.now));
+    town.later(60 * 60);
+    let decision = town.decide();
+    let lost: Vec<_> = stopped(&decision).iter().filter_map(Reason::lost_node).collect();
+    assert_eq!(lost, [n1], "{decision:?}");
+    town.goal.skip.insert("n1".into());
+    let decision = town.decide();
+    assert_eq!(decision.actions[0], Action::Begin(n2), "{decision:?}");
+    for _ in 0..2 {
+        let _ = town.run();
+        // Only hosts that the run still looks at.
+        for node in ["n2", "n3"].map(|name| town.at(name)) {
+            if matches!(town.cluster.node(node).job, HostJob::Running { .. }) {
+                town.cluster.update_node(node, |node| (node.job, node.kubelet) = (HostJob::Succeeded, Some(NEW)));
+            }
+        }
+    }
+    let decision = town.run();
+    assert_eq!(decision.outcome, Some(Outcome::Done), "{decision:?}");
+    let left = town.cluster.node(n1);
+    assert!(left.unschedulable && left.routing == Routing::Stopped && left.marks.outcome.is_none());
+    // Wanted again, the run goes on with it.
+    town.goal.skip.clear();
+    town.cluster.update_node(n1, |node| {
+        (node.ready, node.kubelet, node.job) = (Readiness::Ready, Some(NEW), HostJob::Succeeded)
+    });
+    town.carry_out(Action::TakeLock);
+    assert_eq!(town.decide().actions, [Action::Uncordon(n1), Action::ResumeRouting(n1)]);
+}

@@ -267,3 +267,17 @@ fn inputs_that_hold_nothing_or_cannot_be_read_are_named() {
         assert!(text.contains("loop: cannot be read: "), "{text}");
     }
 }
+
+#[test]
+fn a_run_that_would_have_to_ask_is_refused_without_a_terminal() {
+    // Before anything is read: there is no such cluster.
+    let text = error(&run("apply --to v1.37.0 --kubeconfig no-such-file --prompt"));
+    assert!(text.contains("--prompt needs a terminal"), "{text}");
+    let text = error(&run("apply --to v1.37.0 --kubeconfig no-such-file --prompt --dry-run"));
+    assert!(text.contains("no-such-file"), "{text}");
+    let text =
+        error(&run("apply --to v1.37.0 --stop-routing-url lb.example.com --resume-routing-url http://lb.example.com"));
+    assert!(text.contains("http://") && text.contains("--stop-routing-url"), "{text}");
+    let text = error(&run("status --kubeconfig no-such-file"));
+    assert!(text.contains("no-such-file"), "{text}");
+}

@@ -26,6 +26,8 @@ pub const ALL: &[(&str, Case)] = &[
     ("a workload that falls under its prediction stops the run", under_prediction),
     ("hosts that go away during their upgrade are understood in the journal", hosts_away),
     ("what others do during a run is told from what follows of it", others_at_work),
+    ("hooks run around each node, its label comes and goes, and others see the run (M2, M17)", around_nodes),
+    ("a host that fails is left out by name and taken up again (M19)", left_out),
 ];
 
 /// A Deployment, a StatefulSet with a budget each.
@@ -277,11 +279,12 @@ fn missing_rights(light: &Path) {
         let kind = role["kind"].as_str().unwrap();
         let namespace = role["metadata"]["namespace"].as_str().unwrap_or_default();
         cluster.create(kind, namespace, role.clone());
+        let name = &role["metadata"]["name"];
         let binding = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": format!("{kind}Binding"),
-            "metadata": {"name": "cmsim", "namespace": role["metadata"]["namespace"]},
+            "metadata": {"name": name, "namespace": role["metadata"]["namespace"]},
             "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "limited"}],
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "cmsim"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
         });
         cluster.create(&format!("{kind}Binding"), namespace, binding);
     }
@@ -368,4 +371,136 @@ fn others_at_work(light: &Path) {
     assert_eq!(run.wait(), 0);
     cluster.assert_done();
     cluster.assert_journal();
+}
+
+/// Answers every request with 204 and keeps what it was told, until its value goes.
+fn listen() -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/", listener.local_addr().unwrap());
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let to = Arc::clone(&told);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let (mut text, mut buffer) = (String::new(), [0; 4096]);
+            while !text.ends_with('}') {
+                let read = stream.read(&mut buffer).unwrap();
+                text.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+            }
+            let body: serde_json::Value = serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+            to.lock().unwrap().push(format!("{} {}", body["action"].as_str().unwrap(), body["node"].as_str().unwrap()));
+            stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").unwrap();
+        }
+    });
+    (address, told)
+}
+
+fn around_nodes(light: &Path) {
+    const LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+    let cluster = Cluster::start(light, 3, QUIET);
+    let nothing = cluster.status(&[]);
+    assert_eq!(nothing.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&nothing.stdout).contains("no run"));
+    // The operator's own label stays.
+    cluster.patch("Node", "", "n2", &json!({"metadata": {"labels": {LABEL: "mine"}}}));
+    cluster.request_certificate("good-1", "n1", include_str!("../../fixtures/certificates/named.pem"));
+    cluster.request_certificate("good-3", "n3", include_str!("../../fixtures/certificates/named-3.pem"));
+    cluster.request_certificate("foreign-3", "n3", include_str!("../../fixtures/certificates/foreign.pem"));
+    let (url, told) = listen();
+    let said = cluster.file("said");
+    let say = |word: &str| format!("echo {word} $NODE $FROM $VERSION $ROLE >> {}", said.display());
+    let tries = format!("echo >> {0}.$NODE; test $(wc -l < {0}.$NODE) -ge 2", cluster.file("tries").display());
+    let (before, after) = (say("before"), say("after"));
+    let flags: &[&str] = &[
+        "--exclude-label",
+        "--routing-grace",
+        "3s",
+        "--stop-routing-url",
+        &url,
+        "--resume-routing-url",
+        &url,
+        "--verify-routing-command",
+        &tries,
+        "--before-node",
+        &before,
+        "--after-node",
+        &after,
+        "--approve-serving-certificates",
+    ];
+    let label = |node: &str| cluster.get("Node", "", node).unwrap()["metadata"]["labels"][LABEL].clone();
+    let mut run = Running::start(cluster.apply(flags));
+    // Killed while load balancers get their time: the label stands, and the next run knows whose it is.
+    await_that("n1 is labelled", Duration::from_secs(60), || label("n1") == "");
+    let running: serde_json::Value = serde_json::from_slice(&cluster.status(&["-o", "json"]).stdout).unwrap();
+    assert_eq!(running["state"], "running", "{running}");
+    let state = &running["nodes"][0]["state"];
+    assert!(state == "routing is being stopped" && running["lock"]["expired"] == false, "{running}");
+    assert_eq!(running["next"], json!(["stop-routing n1", "cordon n1"]), "{running}");
+    run.kill();
+    let killed = cluster.apply_to_its_end(&["--exclude-label", "--before-node", "exit 1"]);
+    assert_eq!(killed.status.code(), Some(1), "n2 is not touched: its hook fails");
+    let unfinished = cluster.status(&[]);
+    let text = String::from_utf8_lossy(&unfinished.stdout).into_owned();
+    assert!(
+        unfinished.status.code() == Some(1) && text.contains("UNFINISHED") && text.contains("not touched"),
+        "{text}"
+    );
+    assert!(cluster.get("Node", "", "n2").unwrap()["spec"]["unschedulable"].is_null());
+    assert!(label("n1").is_null(), "n1 is back");
+    run = Running::start(cluster.apply(flags));
+    while let Some(action) = run.next_action() {
+        if action["what"] == "upgrade-host" && action["node"] == "n3" {
+            assert_eq!(label("n3"), "");
+        }
+    }
+    assert_eq!(run.wait(), 0);
+    cluster.assert_done();
+    assert!(label("n3").is_null() && label("n2") == "mine");
+    let approved = |name: &str| {
+        let request = cluster.get("CertificateSigningRequest", "", name).unwrap();
+        request["status"]["conditions"][0]["type"] == "Approved"
+    };
+    assert!(!approved("foreign-3"));
+    assert!(!approved("good-1"), "n1 came back under a command without that flag");
+    assert!(approved("good-3"));
+    let said = std::fs::read_to_string(&said).unwrap();
+    let line = |word: &str, node: &str| format!("{word} {node} v1.35.4 {TO} worker\n");
+    // n1 was begun by the run that was killed and ended by one without that hook.
+    let wanted: String = [("before", "n1"), ("before", "n2"), ("after", "n2"), ("before", "n3"), ("after", "n3")]
+        .map(|(word, node)| line(word, node))
+        .concat();
+    assert_eq!(said, wanted);
+    let told = told.lock().unwrap().clone();
+    let both = |node: &str| [format!("stop-routing {node}"), format!("resume-routing {node}")];
+    assert_eq!(told, [vec!["stop-routing n1".to_owned()], both("n2").to_vec(), both("n3").to_vec()].concat());
+    let done = cluster.status(&["-o", "json"]);
+    assert_eq!(done.status.code(), Some(0));
+    let done: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(done["state"], "done", "{done}");
+    assert!(done["workloads"][0]["lowestSeen"].as_u64() >= done["workloads"][0]["lowestPredicted"].as_u64(), "{done}");
+}
+
+fn left_out(light: &Path) {
+    let cluster = Cluster::start(light, 3, QUIET);
+    let host = std::fs::read_to_string(cluster.file("host.sh")).unwrap();
+    std::fs::write(cluster.file("host.sh"), format!("test $NODE != n1 || exit 7\n{host}")).unwrap();
+    let output = cluster.apply_to_its_end(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let command = said.lines().find(|line| line.ends_with("--skip-node n1")).unwrap_or_else(|| panic!("{said}"));
+    assert!(command.contains("cmsim apply --to v1.36.3"), "{command}");
+    let output = cluster.apply_to_its_end(&["--skip-node", "n1"]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("node n1 is left as it is"), "{said}");
+    let n1 = cluster.get("Node", "", "n1").unwrap();
+    assert_eq!(n1["spec"]["unschedulable"], true, "left as it is");
+    assert!(!n1["metadata"]["annotations"]["cmsim.dev/run"].is_null());
+    assert_eq!((cluster.host_runs("n2"), cluster.host_runs("n3")), (1, 1));
+    std::fs::write(cluster.file("host.sh"), host).unwrap();
+    let output = cluster.apply_to_its_end(&[]);
+    assert_eq!(output.status.code(), Some(0));
+    cluster.assert_done();
+    assert_eq!((cluster.host_runs("n1"), cluster.host_runs("n2")), (1, 1));
 }

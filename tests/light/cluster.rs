@@ -93,6 +93,29 @@ impl Cluster {
         output
     }
 
+    /// Runs `cmsim status`.
+    pub fn status(&self, more: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cmsim"));
+        command.args(["status", "--kubeconfig"]).arg(self.file("kubeconfig")).args(more).output().unwrap()
+    }
+
+    /// Asks for a serving certificate, as the kubelet of a node does.
+    pub fn request_certificate(&self, name: &str, node: &str, pem: &str) {
+        let read = Kubeconfig::read_from(self.file("kubeconfig")).unwrap();
+        let mut request = k8s_openapi::api::certificates::v1::CertificateSigningRequest::default();
+        request.metadata.name = Some(name.to_owned());
+        request.spec.request.0 = pem.as_bytes().to_vec();
+        request.spec.signer_name = "kubernetes.io/kubelet-serving".to_owned();
+        request.spec.usages = Some(vec!["digital signature".to_owned(), "server auth".to_owned()]);
+        self.runtime.block_on(async {
+            let mut config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.unwrap();
+            config.auth_info.impersonate = Some(format!("system:node:{node}"));
+            config.auth_info.impersonate_groups = Some(vec!["system:nodes".to_owned(), "system:masters".to_owned()]);
+            let client = kube::Client::try_from(config).unwrap();
+            Api::all(client).create(&Default::default(), &request).await.unwrap();
+        });
+    }
+
     /// How often the host of a node was upgraded.
     pub fn host_runs(&self, node: &str) -> u32 {
         let read = std::fs::read_to_string(self.file(&format!("hosts/{node}.count")));
@@ -107,6 +130,7 @@ impl Cluster {
             "Deployment" => ("apps", "deployments"),
             "PodDisruptionBudget" => ("policy", "poddisruptionbudgets"),
             "Lease" => ("coordination.k8s.io", "leases"),
+            "CertificateSigningRequest" => ("certificates.k8s.io", "certificatesigningrequests"),
             "ClusterRole" => ("rbac.authorization.k8s.io", "clusterroles"),
             "ClusterRoleBinding" => ("rbac.authorization.k8s.io", "clusterrolebindings"),
             "Role" => ("rbac.authorization.k8s.io", "roles"),
