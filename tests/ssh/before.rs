@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -50,8 +51,19 @@ impl Ground {
     /// `cmsim apply` whose backup on the host fails, should it come to that.
     fn apply(&self, more: &[&str]) -> Said {
         let file = |name: &str| self.path(name).display().to_string();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cmsim"));
-        command.args(["apply", "--to", "v1.37.2", "--walks", "3", "--yes", "--kubeconfig", &file("kubeconfig")]);
+        let mut command = Command::new("timeout");
+        command.args([
+            "60",
+            env!("CARGO_BIN_EXE_cmsim"),
+            "apply",
+            "--to",
+            "v1.37.2",
+            "--walks",
+            "3",
+            "--yes",
+            "--kubeconfig",
+            &file("kubeconfig"),
+        ]);
         command.args(["--recipe", &file("upgrade.yaml"), "--backup-command", "echo no room; exit 1"]);
         command.args(["--inventory", &file("inventory.yaml"), "--ssh-known-hosts", &file("known_hosts")]).args(more);
         command.env("XDG_STATE_HOME", self.path("state")).env("HOME", self.folder.path());
@@ -233,6 +245,7 @@ fn a_dry_run_shows_what_would_be_done_and_what_the_server_says() {
     ground.api.put("", "pods", "default", "web-2", pod("cp1"));
     ground.api.hold("web-2");
     let accept = "default/ReplicaSet/web";
+    let begun = Instant::now();
     let said = ground.apply(&["--dry-run", "--accept-disruption", accept]);
     said.is(
         0,
@@ -247,6 +260,7 @@ fn a_dry_run_shows_what_would_be_done_and_what_the_server_says() {
             "dry run: nothing was changed",
         ],
     );
+    assert!(begun.elapsed() < Duration::from_secs(20), "a refusal is an answer, not something to try again");
     let (first, second) = (said.text.find("  cp1 (").unwrap(), said.text.find("  n1 (").unwrap());
     assert!(first < second, "{}", said.text);
     let json = ground.apply(&["--dry-run", "--accept-disruption", accept, "-o", "json"]);
