@@ -210,6 +210,10 @@ fn objects_are_backed_up_before_a_host_is_touched() {
     ];
     expected.sort_unstable();
     assert_eq!(names, expected, "no Secret, no Event, no Lease");
+    let mut check = Command::new(env!("CARGO_BIN_EXE_cmsim"));
+    check.args(["check", "--to", "v1.37.2", "--walks", "1", "-f", file]);
+    let read = check.output().unwrap();
+    assert!(matches!(read.status.code(), Some(0 | 1)), "it is a dump: {}", String::from_utf8_lossy(&read.stderr));
     // The same command goes on, is asked nothing again, and takes Secrets where it is told to.
     let again = ground.apply(&["--backup-secrets"]);
     again.is(1, &["stopped: ", "no room"]);
