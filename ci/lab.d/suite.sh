@@ -44,6 +44,7 @@ run_apply() {
     local result=$1
     shift
     bounded 1500 "$program" apply "${cluster_flags[@]}" --walks 50 --yes --recipe kubeadm-apt \
+        --attest release-notes,add-ons,graceful-stop,no-other-work \
         --recipe-var kubeadmFlags=--ignore-preflight-errors=SystemVerification "${ssh_flags[@]}" --haproxy "$state/haproxy.sock" \
         --drain-timeout 90s "$@" >"$results/$result.out" 2>"$results/$result.err"
 }

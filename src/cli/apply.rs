@@ -7,15 +7,18 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail, ensure};
 
 use crate::check::{Checked, Options, check};
-use crate::cluster::{Cluster, Name, RunRecord, Version};
+use crate::cluster::{Attested, Cluster, Name, RunRecord, Version};
 use crate::engine::{self, End, Trouble};
 use crate::explore::Setup;
 use crate::live::ssh::RecipeWork;
 use crate::live::{self, Commands, Connection, HostWork, Journal, Lease, Live, Record, Rights, Routing};
-use crate::preflight::Ignore;
+use crate::preflight::{Ignore, Severity};
 use crate::report::text::Detail;
-use crate::upgrade::{Accepted, Goal, Outcome, decide};
+use crate::upgrade::{Accepted, Goal, Outcome, decide, turns};
 
+use super::backup::back_up_objects;
+use super::before::BeforeArgs;
+use super::dry_run::{self, Means};
 use super::hosts::{SshArgs, recipe, recipe_values};
 use super::input::{GoalArgs, Walks, quoted};
 use super::live::{LiveArgs, now, read, run as block_on};
@@ -30,9 +33,11 @@ use super::{NO, OK};
     after_help = "The same command, given again, continues a run that was interrupted or has stopped, from any machine.
 
 Examples:
-  cmsim apply --to v1.37.2 --dry-run
+  cmsim apply --to v1.37.2 --recipe kubeadm-apt --dry-run
+  cmsim apply --to v1.37.2 --recipe kubeadm-apt --ssh-user ops --ignore P037=Node/n1
+  cmsim apply --to v1.37.2 --recipe kubeadm-apt --yes --attest release-notes,add-ons,graceful-stop,no-other-work
   cmsim apply --to v1.37.2 --host-command './upgrade-host.sh' --backup-command './back-up.sh'
-  cmsim apply --to v1.37.2 --accept-disruption shop/Deployment/legacy --yes ...
+  cmsim apply --to v1.37.2 --accept-disruption shop/Deployment/legacy ...
   cmsim apply --to v1.37.2 --recipe kubeadm-apt --prompt
   cmsim apply --to v1.37.2 --recipe kubeadm-apt --exclude-label --routing-grace 60s \\
     --verify-routing-command './no-requests-to.sh \"$NODE\"'
@@ -52,11 +57,13 @@ pub struct Args {
     #[command(flatten)]
     hosts: HostArgs,
     #[command(flatten)]
+    before: BeforeArgs,
+    #[command(flatten)]
     routing: RoutingArgs,
     /// Answer the summary's question with yes
     #[arg(short, long)]
     yes: bool,
-    /// Show what would be done, and change nothing
+    /// Show what would be done and what the API server says to the first steps, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Start although the forecast says that the run will stop at a pod: it stops there, and goes on when that is put right
@@ -122,6 +129,25 @@ impl HostArgs {
         Ok(Box::new(RecipeWork::new(access, settings, recipe, back_up, Box::new(commands))?))
     }
 
+    /// How hosts are reached, where that is by SSH.
+    fn over_ssh(&self) -> Option<&SshArgs> {
+        self.recipe.is_some().then_some(&self.ssh)
+    }
+
+    /// What is done outside of the cluster, in words.
+    fn means(&self) -> Means {
+        let word = |recipe: &Option<String>, command: &Option<String>| match (recipe, command) {
+            (Some(name), _) => format!("recipe {name} over SSH"),
+            (None, Some(command)) => format!("command {command:?}"),
+            (None, None) => "no way was given".to_owned(),
+        };
+        let own_backup = self.recipe.as_ref().filter(|_| self.backup_command.is_none()).map(|_| BACKUP.to_owned());
+        Means {
+            hosts: word(&self.recipe, &self.host_command),
+            backup: word(&self.backup_recipe.clone().or(own_backup), &self.backup_command),
+        }
+    }
+
     fn commands(&self) -> Commands {
         Commands {
             upgrade: self.host_command.clone(),
@@ -149,7 +175,9 @@ async fn apply(args: &Args) -> anyhow::Result<u8> {
         "this account lacks rights that a run needs: {}; docs/rbac.yaml grants the least that is needed",
         missing.join(", ")
     );
-    let cluster = read(&connection).await?;
+    let ignore = args.before.ignore.read()?;
+    let work = args.hosts.work(args.hosts.commands())?;
+    let mut cluster = read(&connection).await?;
     let goal = goal(args, &cluster)?;
     let record = Record::read(&connection).await?;
     let going_on = goes_on(record.get(), &goal)?;
@@ -171,7 +199,8 @@ async fn apply(args: &Args) -> anyhow::Result<u8> {
             return Ok(NO);
         }
     }
-    let checked = look_ahead(args, &cluster, &goal);
+    args.before.facts(args.hosts.over_ssh(), &goal, &mut cluster).await?;
+    let checked = look_ahead(args, &cluster, &goal, ignore);
     if args.output == Format::Text {
         let detail = Detail { width: output::width(), all: false };
         output::text(&crate::report::text::check(&checked, &cluster, "cmsim check", detail))?;
@@ -181,8 +210,15 @@ async fn apply(args: &Args) -> anyhow::Result<u8> {
         return Ok(NO);
     }
     if args.dry_run {
+        dry_run::show(&connection, &goal, &cluster, now(), &args.hosts.means(), args.output).await?;
         note("dry run: nothing was changed");
         return Ok(OK);
+    }
+    let idle = turns(&goal, &cluster, now()).is_empty() && cluster.nodes_under_maintenance().is_empty();
+    let mut attested = if going_on { record.get().attested.clone() } else { Vec::new() };
+    if !idle {
+        let Some(all) = args.before.attest(&attested, &person(), goal.to, now())? else { return Ok(NO) };
+        attested = all;
     }
     if !args.yes {
         ensure!(std::io::stdin().is_terminal(), "this needs a yes: give --yes where there is no terminal to ask at");
@@ -201,7 +237,21 @@ async fn apply(args: &Args) -> anyhow::Result<u8> {
     }
     let record = Record::read(&connection).await?;
     let going_on = goes_on(record.get(), &goal)?;
-    act(args, connection, lock, record, &goal, &cluster, &checked, going_on).await
+    let run = Run { goal, cluster, checked, going_on, idle, attested };
+    act(args, run, connection, lock, record, work).await
+}
+
+/// A run that begins.
+struct Run {
+    goal: Goal,
+    /// The cluster before it.
+    cluster: Cluster,
+    checked: Checked,
+    /// It was begun before.
+    going_on: bool,
+    /// There is nothing to do.
+    idle: bool,
+    attested: Vec<Attested>,
 }
 
 /// The goal, with what only a run has.
@@ -230,10 +280,10 @@ fn goes_on(record: &RunRecord, goal: &Goal) -> anyhow::Result<bool> {
 }
 
 /// What `check` says now. Every disruption is let happen there, so that the whole sequence is seen.
-fn look_ahead(args: &Args, cluster: &Cluster, goal: &Goal) -> Checked {
+fn look_ahead(args: &Args, cluster: &Cluster, goal: &Goal, ignore: Ignore) -> Checked {
     let goal = Goal { accepted_disruptions: Accepted::All, ..goal.clone() };
     let setup = Setup::new(cluster.clone(), goal, decide);
-    let options = Options { walks: args.walks.walks as usize, seed: args.walks.seed, ignore: Ignore::default() };
+    let options = Options { walks: args.walks.walks as usize, seed: args.walks.seed, ignore };
     let bar = output::progress(options.walks as u64, "simulating");
     let checked = check(&setup, &options, &|| bar.inc(1));
     bar.finish_and_clear();
@@ -256,47 +306,74 @@ fn refusal(args: &Args, checked: &Checked, goal: &Goal, going_on: bool) -> Optio
         let flags: Vec<String> = open.iter().map(|object| format!("--accept-disruption {object}")).collect();
         return Some(format!("the run interrupts applications; accept each by name: {}", flags.join(" ")));
     }
-    let errors = checked.findings.iter().any(|finding| finding.severity == crate::preflight::Severity::Error);
-    let blocked = errors || !checked.forecast.completes;
+    let blocked = !errors_of(checked).is_empty() || !checked.forecast.completes;
     if blocked && !args.even_if_blocked && !going_on {
-        return Some("the run would not finish (see above); put it right, or give --even-if-blocked".to_owned());
+        return Some(format!(
+            "the run would not finish (see above){}; put it right, or give --even-if-blocked",
+            errors_of(checked)
+        ));
     }
     None
 }
 
-#[allow(clippy::too_many_arguments)]
+/// Findings that speak against the run, each with its object.
+fn errors_of(checked: &Checked) -> String {
+    let errors = checked.findings.iter().filter(|finding| finding.severity == Severity::Error);
+    errors.map(|finding| format!("; {}={}: {}", finding.code, finding.object, finding.message)).collect()
+}
+
 async fn act(
     args: &Args,
+    run: Run,
     connection: Connection,
-    lock: Lease,
+    mut lock: Lease,
     mut record: Record,
-    goal: &Goal,
-    cluster: &Cluster,
-    checked: &Checked,
-    going_on: bool,
+    work: Box<dyn HostWork>,
 ) -> anyhow::Result<u8> {
-    let work = args.hosts.work(args.hosts.commands())?;
+    let Run { goal, cluster, checked, going_on, idle, attested } = run;
     let begun = now();
+    let id = match going_on {
+        true => record.get().id,
+        false => format!("{}-{}", goal.to, jiff::Timestamp::from_millisecond(begun.0)?.strftime("%Y%m%d%H%M%S"))
+            .as_str()
+            .into(),
+    };
+    let mut backup = String::new();
+    if goal.backup && !idle && !(going_on && record.get().backup_verified.is_some()) {
+        match back_up_objects(&connection, &state_folder(), &id, args.before.backup_secrets).await {
+            Ok(file) => backup = format!("{}:{}", host(), file.display()),
+            Err(error) => {
+                // If it cannot be reached, the lock ends by itself.
+                let _ = lock.release().await;
+                note(&format!("refused: the cluster's objects cannot be backed up; nothing was changed: {error:#}"));
+                return Ok(NO);
+            }
+        }
+    }
     let predicted: BTreeMap<String, u32> =
         checked.forecast.workloads.iter().map(|workload| (workload.key.to_string(), workload.lowest)).collect();
     if !going_on {
-        let id = format!("{}-{}", goal.to, jiff::Timestamp::from_millisecond(begun.0)?.strftime("%Y%m%d%H%M%S"));
         let new = RunRecord {
-            id: id.as_str().into(),
+            id,
             to: Some(goal.to),
             begun: Some(begun),
             by: identity(),
-            goal: serde_json::to_value(goal)?,
+            goal: serde_json::to_value(&goal)?,
+            attested,
+            backup,
             predicted,
             ..RunRecord::default()
         };
         record.change(|record| *record = new).await?;
     } else {
         // What was foretold for the nodes that are done holds for the whole run.
-        let goal = serde_json::to_value(goal)?;
+        let goal = serde_json::to_value(&goal)?;
         record
             .change(|record| {
-                (record.goal, record.by) = (goal, identity());
+                (record.goal, record.by, record.attested) = (goal, identity(), attested);
+                if !backup.is_empty() {
+                    record.backup = backup;
+                }
                 for (object, lowest) in predicted {
                     let known = record.predicted.entry(object).or_insert(lowest);
                     *known = lowest.min(*known);
@@ -304,11 +381,10 @@ async fn act(
             })
             .await?;
     }
-    let id = record.get().id;
     let journal = args.journal.clone().unwrap_or_else(|| state_folder().join(format!("{id}.jsonl")));
     let file = open_journal(&journal).with_context(|| format!("writing {}", journal.display()))?;
     let lines = Journal::new(file, args.output == Format::Json);
-    let mut watch = Watch::new(record.get(), lines.clone(), args.output, goal, !args.no_pause);
+    let mut watch = Watch::new(record.get(), lines.clone(), args.output, &goal, !args.no_pause);
     let interrupt = Interrupt::listen();
     let routing = Routing::new(args.routing.around(), Terminal::new(watch.bar(), interrupt.clone()));
     watch.interrupt = Some(interrupt);
@@ -319,9 +395,9 @@ async fn act(
         live.clear().await?;
     }
     live.begin_again().await?;
-    let ended = engine::run(&mut live, goal, decide, &mut watch).await;
+    let ended = engine::run(&mut live, &goal, decide, &mut watch).await;
     let code = finish(&mut live, &mut watch, ended, goal.to, &journal).await?;
-    watch.recap(cluster, checked, args.output)?;
+    watch.recap(&cluster, &checked, args.output)?;
     Ok(code)
 }
 
@@ -395,6 +471,11 @@ fn command_line(without: Option<Name>) -> String {
 fn identity() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
     format!("{user}@{}:{}:{}", host(), std::process::id(), boot())
+}
+
+/// `user@host`.
+fn person() -> String {
+    identity().rsplitn(3, ':').last().unwrap_or_default().to_owned()
 }
 
 fn host() -> String {

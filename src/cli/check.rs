@@ -9,10 +9,9 @@ use anyhow::Context;
 use crate::check::{Options, check};
 use crate::explore::Setup;
 use crate::forecast::Verdict;
-use crate::preflight::Ignore;
 use crate::report::{self, json::CheckResult, text::Detail};
 
-use super::input::{self, GoalArgs, Source, Walks, quoted};
+use super::input::{self, GoalArgs, IgnoreArgs, Source, Walks, quoted};
 use super::output::{self, Format};
 use super::{NO, OK};
 
@@ -36,12 +35,8 @@ pub struct Args {
     goal: GoalArgs,
     #[command(flatten)]
     walks: Walks,
-    /// Leave a finding out: CODE, or CODE=object (namespace/Kind/name)
-    #[arg(long = "ignore", value_name = "CODE[=OBJECT]")]
-    ignore: Vec<String>,
-    /// File of findings to leave out
-    #[arg(long, value_name = "FILE")]
-    ignore_file: Option<PathBuf>,
+    #[command(flatten)]
+    ignore: IgnoreArgs,
     /// Show workloads and Services that keep all they have, too
     #[arg(long)]
     all: bool,
@@ -55,7 +50,7 @@ pub struct Args {
 
 /// Reads, walks, prints.
 pub fn run(args: &Args) -> anyhow::Result<u8> {
-    let ignore = ignore(args)?;
+    let ignore = args.ignore.read()?;
     let setup = input::setup(&args.source, &args.goal)?;
     // Whether the file can be written is known before the work is done.
     let trace = args.trace.as_ref().map(|file| create(file)).transpose()?;
@@ -76,18 +71,6 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         write_trace(&setup, worst, open).with_context(|| format!("writing {}", file.display()))?;
     }
     Ok(if checked.verdict == Verdict::NonDisruptive { OK } else { NO })
-}
-
-fn ignore(args: &Args) -> anyhow::Result<Ignore> {
-    let mut ignore = Ignore::default();
-    for text in &args.ignore {
-        ignore.add(text).with_context(|| format!("--ignore {text}"))?;
-    }
-    if let Some(file) = &args.ignore_file {
-        let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-        ignore.add_file(&text).with_context(|| format!("in {}", file.display()))?;
-    }
-    Ok(ignore)
 }
 
 /// The command line that runs the worst walk alone: the same one with its seed.

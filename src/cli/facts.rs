@@ -1,17 +1,13 @@
 //! `cmsim facts`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::live::facts::facts_of_all;
-use crate::live::ssh::Hosts;
-
-use super::hosts::SshArgs;
-use super::live::{LiveArgs, now, run as block_on};
+use super::hosts::{Addresses, SshArgs, addresses, ask};
+use super::live::{LiveArgs, run as block_on};
 use super::{NO, OK, output};
 
 /// Ask hosts over SSH for the facts that `check --hosts` reads; nothing is changed there
@@ -54,37 +50,26 @@ enum Notation {
 
 /// Asks all hosts at once.
 pub fn run(args: &Args) -> anyhow::Result<u8> {
-    let (inventory, flags, own_name) = args.ssh.access()?;
-    let nodes: BTreeMap<String, Option<String>> = if !args.nodes.is_empty() {
+    let access = args.ssh.access()?;
+    let nodes: Addresses = if !args.nodes.is_empty() {
         let pair = |text: &String| match text.split_once('=') {
             Some((name, address)) => (name.to_owned(), Some(address.to_owned())),
             None => (text.clone(), None),
         };
         args.nodes.iter().map(pair).collect()
     } else if args.files.is_empty() && args.ssh.inventory.is_some() && !args.live.are_given() {
-        inventory.hosts.keys().map(|name| (name.clone(), None)).collect()
+        access.0.hosts.keys().map(|name| (name.clone(), None)).collect()
     } else {
         let cluster = match args.files.as_slice() {
             [] => args.live.read()?,
             files => crate::import::load(files, &mut std::io::stdin())?,
         };
-        let address = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        cluster.nodes().map(|(_, node)| (node.name().to_string(), address(node.info.address.as_str()))).collect()
+        addresses(&cluster)
     };
     if nodes.is_empty() {
         bail!("there is no host to ask: name some with --nodes, or in the inventory");
     }
-    let mut targets = BTreeMap::new();
-    let mut failed = BTreeMap::new();
-    for (node, address) in &nodes {
-        match inventory.target(node, address.as_deref(), &flags, &own_name) {
-            Ok(target) => drop(targets.insert(node.clone(), target)),
-            Err(error) => drop(failed.insert(node.clone(), error)),
-        }
-    }
-    let hosts = Hosts::new(targets, args.ssh.settings());
-    let (known, unknown) = block_on(async { Ok(facts_of_all(&hosts, || now().0).await) })?;
-    failed.extend(unknown);
+    let (known, failed) = block_on(async { Ok(ask(&access, args.ssh.settings(), &nodes).await) })?;
     let result = known.iter().map(|(node, facts)| Ok((node.clone(), without_nulls(serde_json::to_value(facts)?))));
     let result: serde_json::Map<String, Value> = result.collect::<anyhow::Result<_>>()?;
     match args.output {

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 
-use crate::cluster::Millis;
-use crate::live::ssh::{Ask, Inventory, Jump, Overrides, Settings};
+use crate::cluster::{Cluster, Millis};
+use crate::live::facts::{Asked, facts_of_all};
+use crate::live::ssh::{Ask, Hosts, Inventory, Jump, Overrides, Settings};
 use crate::recipe::{Defect, Recipe, built_in};
 
 use super::input::{duration, meant};
+use super::live::now;
+use super::output;
 
 /// Access to hosts.
 #[derive(clap::Args, Clone)]
@@ -40,9 +43,12 @@ pub struct SshArgs {
     ssh_timeout: Millis,
 }
 
+/// How hosts are reached: inventory, flags, and the operator's own name.
+pub type HostAccess = (Inventory, Overrides, String);
+
 impl SshArgs {
     /// The inventory, with what the flags say and the operator's own name.
-    pub fn access(&self) -> anyhow::Result<(Inventory, Overrides, String)> {
+    pub fn access(&self) -> anyhow::Result<HostAccess> {
         let inventory = match &self.inventory {
             Some(file) => Inventory::read(file, &home())?,
             None => Inventory::default(),
@@ -70,6 +76,32 @@ impl SshArgs {
         settings.connect_timeout = Duration::from_millis(self.ssh_timeout.0.try_into().unwrap_or_default());
         settings
     }
+}
+
+/// Nodes by name, with their addresses where those are known.
+pub type Addresses = BTreeMap<String, Option<String>>;
+
+/// The nodes of a cluster.
+pub fn addresses(cluster: &Cluster) -> Addresses {
+    let address = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let nodes = cluster.nodes().filter(|(_, node)| !node.gone);
+    nodes.map(|(_, node)| (node.name().to_string(), address(node.info.address.as_str()))).collect()
+}
+
+/// Asks hosts for their facts, all at once, with progress.
+pub async fn ask((inventory, flags, own_name): &HostAccess, settings: Settings, nodes: &Addresses) -> Asked {
+    let (mut targets, mut failed) = (BTreeMap::new(), BTreeMap::new());
+    for (node, address) in nodes {
+        match inventory.target(node, address.as_deref(), flags, own_name) {
+            Ok(target) => drop(targets.insert(node.clone(), target)),
+            Err(error) => drop(failed.insert(node.clone(), error)),
+        }
+    }
+    let bar = output::progress(targets.len() as u64, "asking hosts");
+    let (known, unknown) = facts_of_all(&Hosts::new(targets, settings), || now().0, || bar.inc(1)).await;
+    bar.finish_and_clear();
+    failed.extend(unknown);
+    (known, failed)
 }
 
 fn home() -> PathBuf {

@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow, bail};
 
 use crate::cluster::{Cluster, Millis, Name, Version};
 use crate::explore::Setup;
+use crate::preflight::Ignore;
 use crate::upgrade::{Accepted, Goal, OnBlocked, Pacing, Settle};
 
 use super::live::LiveArgs;
@@ -282,6 +283,32 @@ fn known_objects(goal: &Goal, cluster: &Cluster) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Findings that are left out.
+#[derive(clap::Args)]
+pub struct IgnoreArgs {
+    /// Leave a finding out: CODE, or CODE=object (namespace/Kind/name, or Kind/name)
+    #[arg(long = "ignore", value_name = "CODE[=OBJECT]")]
+    ignore: Vec<String>,
+    /// File of findings to leave out
+    #[arg(long, value_name = "FILE")]
+    ignore_file: Option<PathBuf>,
+}
+
+impl IgnoreArgs {
+    /// What is left out.
+    pub fn read(&self) -> anyhow::Result<Ignore> {
+        let mut ignore = Ignore::default();
+        for text in &self.ignore {
+            ignore.add(text).with_context(|| format!("--ignore {text}"))?;
+        }
+        if let Some(file) = &self.ignore_file {
+            let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+            ignore.add_file(&text).with_context(|| format!("in {}", file.display()))?;
+        }
+        Ok(ignore)
+    }
 }
 
 /// How many walks, from which seed.

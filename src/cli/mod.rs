@@ -1,9 +1,12 @@
 //! The command line, a file a subcommand. The only room that prints.
 
 mod apply;
+mod backup;
+mod before;
 mod capacity;
 mod check;
 mod conform;
+mod dry_run;
 mod explain;
 mod facts;
 mod hosts;

@@ -31,6 +31,8 @@ pub struct HostFacts {
     pub swap_on: Option<bool>,
     /// File systems.
     pub disks: Vec<Disk>,
+    /// Bytes of etcd's data on this host.
+    pub etcd_bytes: Option<u64>,
     /// This host's clock minus the operator's, in milliseconds.
     pub time_offset_millis: Option<i64>,
     /// Container runtime and version (`containerd 1.7.27`).

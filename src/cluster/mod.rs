@@ -44,7 +44,7 @@ pub use pod::{
     AffinityTerm, Container, Deletion, DisruptionReason, Effect, HostPort, NodeTerm, Owner, Phase, Pod, PodSpec,
     PreStop, Probe, RestartPolicy, SpreadConstraint, Taint, Timing, Toleration, Volume,
 };
-pub use record::{EXCLUDED, NODE_RECORD, NodeRecord, RunRecord};
+pub use record::{Attested, EXCLUDED, NODE_RECORD, NodeRecord, RunRecord};
 pub use resources::Resources;
 pub use run::{Backup, Lock, Refusal, Run, Standing};
 pub use service::Service;

@@ -141,6 +141,9 @@ pub struct RunRecord {
     /// Why it stopped, or what it waits for, for people.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// What only people know, as they confirmed it for this run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attested: Vec<Attested>,
     /// When the backup was begun.
     #[serde(with = "stamp", skip_serializing_if = "Option::is_none")]
     pub backup_begun: Option<Time>,
@@ -150,7 +153,7 @@ pub struct RunRecord {
     /// How often the backup was begun anew after it failed.
     #[serde(skip_serializing_if = "is_zero")]
     pub backup_attempt: u32,
-    /// Where the backup is.
+    /// Where the copy of the cluster's objects is, as `host:file`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub backup: String,
     /// Every node of the goal is at its target.
@@ -162,6 +165,19 @@ pub struct RunRecord {
     /// Lowest number of ready pods seen so far, by workload.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub seen: BTreeMap<String, u32>,
+}
+
+/// Something that only people know, and who confirmed it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Attested {
+    /// Its name: a value of `--attest`.
+    pub what: String,
+    /// `user@host`.
+    pub by: String,
+    /// When.
+    #[serde(with = "stamp", skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
 }
 
 fn is_zero(value: &u32) -> bool {

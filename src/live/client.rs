@@ -49,6 +49,8 @@ pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow
     let mut config = config;
     config.connect_timeout = Some(Duration::from_secs(10));
     config.write_timeout = Some(Duration::from_secs(30));
+    // kube would send a refused eviction (429) up to 15 times by itself, for minutes, unseen: the engine decides when to try again.
+    config.default_retry = false;
     let client = Client::try_from(config).context("building a client from the kubeconfig")?;
     let info = client.apiserver_version().await.with_context(|| format!("asking {server} for its version"))?;
     Ok(Connection { client, server, context: name, version: info.git_version.parse().ok() })

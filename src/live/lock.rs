@@ -148,8 +148,12 @@ impl Lease {
         }
     }
 
-    /// Gives it back.
-    pub(super) async fn release(&mut self) -> Result<(), Trouble> {
+    /// Gives it back, if it is held.
+    ///
+    /// # Errors
+    ///
+    /// No answer, or a refusal.
+    pub async fn release(&mut self) -> Result<(), Trouble> {
         if let Some(renewal) = self.renewal.take() {
             renewal.abort();
         }

@@ -18,7 +18,7 @@ use crate::cluster::{Cluster, Name, Time, Version};
 use crate::import;
 
 /// How many objects an answer of the API server holds.
-const PAGE: u32 = 500;
+pub(super) const PAGE: u32 = 500;
 
 /// Reads everything once; `read` is told the kind and how many there are.
 ///

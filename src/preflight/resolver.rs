@@ -2,6 +2,7 @@
 
 use crate::cluster::{HostFacts, NodeId, is_loopback, name_servers};
 use crate::judge::About;
+use crate::upgrade::Settle;
 
 use super::scope::listed;
 use super::{Check, Finding, Scope, Severity};
@@ -10,7 +11,8 @@ const ABOUT: About = About {
     code: "P030",
     name: "resolv.conf points to the host itself",
     what: "Hosts whose kubelet hands on a resolver file that is missing, or that names a loopback address. A stub of \
-           systemd-resolved in /etc/resolv.conf is fine where the kubelet hands on /run/systemd/resolve/resolv.conf.",
+           systemd-resolved in /etc/resolv.conf is fine where the kubelet hands on /run/systemd/resolve/resolv.conf. It is an error where \
+           no other address is named and the run waits for displaced pods.",
     why: "In a pod a loopback address is the pod itself: CoreDNS forwards its queries to itself, sees the loop and ends. Pods that \
           run keep the old file, so it shows only when the upgrade starts them anew, half-way through. Without the file no pod \
           starts at all.",
@@ -42,9 +44,10 @@ fn found(scope: &Scope, node: NodeId, facts: &HostFacts) -> Option<Finding> {
         let message =
             "resolvConf of the kubelet is empty: pods with dnsPolicy Default, CoreDNS among them, ask themselves";
         let fix = "set resolvConf of the kubelet to a file that names real servers, and restart it".to_owned();
-        return Some(ABOUT.finding(Severity::Warning, key, message.to_owned(), fix));
+        return Some(ABOUT.finding(stops(scope), key, message.to_owned(), fix));
     }
-    let what = trouble(facts.resolver_text(path)?)?;
+    let text = facts.resolver_text(path)?;
+    let what = trouble(text)?;
     let fresh = facts.resolver(true);
     if fresh != path && facts.resolver_text(fresh).is_none_or(|text| trouble(text).is_none()) {
         let message = format!("{path} {what}; systemd-resolved is active, and kubeadm will have {fresh} handed on");
@@ -59,7 +62,17 @@ fn found(scope: &Scope, node: NodeId, facts: &HostFacts) -> Option<Finding> {
         Some(_) => "set resolvConf of the kubelet to /run/systemd/resolve/resolv.conf, and restart it".to_owned(),
         None => format!("name real servers in {path}"),
     };
-    Some(ABOUT.finding(Severity::Warning, key, message, fix))
+    // With other servers beside it CoreDNS may come through.
+    let severity = if name_servers(text).all(is_loopback) { stops(scope) } else { Severity::Warning };
+    Some(ABOUT.finding(severity, key, message, fix))
+}
+
+/// How bad it is when CoreDNS crashes: the run waits in vain for a pod of it that was displaced to the host, unless it waits for nothing.
+fn stops(scope: &Scope) -> Severity {
+    match scope.goal.settle {
+        Settle::Displaced => Severity::Error,
+        Settle::None => Severity::Warning,
+    }
 }
 
 /// What is wrong with a resolver file, with its lines.
@@ -89,7 +102,10 @@ mod tests {
     fn loopback_only_is_told_from_real_servers() {
         let stub = cluster(r#"resolvConf: "search x\nnameserver 127.0.0.53\n""#);
         let real = cluster(r#"resolvConf: "nameserver 10.0.0.2\n""#);
-        tells_apart("P030", &["Warning Node/n1"], (&stub, "{}"), (&real, "{}"));
+        tells_apart("P030", &["Error Node/n1"], (&stub, "{}"), (&real, "{}"));
+        assert_eq!(named("P030", &stub, "{settle: none}"), ["Warning Node/n1"]);
+        let none = cluster("kubelet: {resolvConf: ''}");
+        assert_eq!(named("P030", &none, "{}"), ["Error Node/n1"]);
         let finding = found(&stub, "{}").into_iter().find(|finding| finding.code == "P030").unwrap();
         assert!(
             finding.message.contains("names only the host itself (`nameserver 127.0.0.53`)"),
@@ -109,7 +125,7 @@ mod tests {
         };
         let set = with("systemdResolvedActive: true, kubelet: {resolvConf: /run/systemd/resolve/resolv.conf}");
         let kept = with("systemdResolvedActive: true, kubelet: {resolvConf: /etc/resolv.conf}");
-        tells_apart("P030", &["Warning Node/n1"], (&kept, "{}"), (&set, "{}"));
+        tells_apart("P030", &["Error Node/n1"], (&kept, "{}"), (&set, "{}"));
         let unset = with("systemdResolvedActive: true");
         assert_eq!(named("P030", &unset, "{}"), ["Info Node/n1"], "kubeadm sets it");
     }

@@ -76,7 +76,8 @@ impl Cluster {
     pub fn apply(&self, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cmsim"));
         command
-            .args(["apply", "--to", TO, "--walks", "5", "--no-backup", "--yes", "--kubeconfig"])
+            .args(["apply", "--to", TO, "--walks", "5", "--no-backup", "--yes"])
+            .args(["--attest", "release-notes,add-ons,graceful-stop,no-other-work", "--kubeconfig"])
             .arg(self.file("kubeconfig"))
             .args(["--host-command", &format!("sh {}", self.file("host.sh").display())])
             .args(more)

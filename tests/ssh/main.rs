@@ -1,8 +1,11 @@
 //! Hosts over SSH, against a real sshd on loopback that each test starts for itself.
 
 mod access;
+mod api;
+mod before;
 mod facts;
 mod jobs;
+mod played;
 mod recipes;
 mod sshd;
 mod traffic;

@@ -22,12 +22,13 @@ const AT_ONCE: usize = 16;
 /// What came of asking: facts by host, and why there are none.
 pub type Asked = (BTreeMap<String, HostFacts>, BTreeMap<String, Error>);
 
-/// Asks all hosts, as [`facts`] does, and closes their connections.
-pub async fn facts_of_all(hosts: &Hosts, now: impl Fn() -> i64) -> Asked {
+/// Asks all hosts, as [`facts`] does, and closes their connections. `done` is told after each host.
+pub async fn facts_of_all(hosts: &Hosts, now: impl Fn() -> i64, done: impl Fn()) -> Asked {
     let names: Vec<String> = hosts.names().map(str::to_owned).collect();
-    let now = &now;
+    let (now, done) = (&now, &done);
     let answers = futures::stream::iter(names).map(|name| async move {
         let answer = facts(hosts, &name, now).await;
+        done();
         (name, answer)
     });
     let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).collect().await;

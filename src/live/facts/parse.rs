@@ -38,6 +38,7 @@ pub fn parse(output: &str) -> Result<HostFacts, String> {
         cgroup_version: word("cgroup").map(|kind| if kind == "cgroup2fs" { 2 } else { 1 }),
         swap_on: text("swaps").map(|text| text.lines().filter(|line| !line.trim().is_empty()).count() > 1),
         disks: disks(text("df").unwrap_or_default()),
+        etcd_bytes: word("etcd").and_then(|word| word.parse::<u64>().ok()?.checked_mul(1024)),
         time_offset_millis: None,
         runtime: word("runtime").and_then(|line| runtime(&line)),
         packages_available: named("available").map(|item| (item.name.to_owned(), versions(&item.text))).collect(),
@@ -255,6 +256,7 @@ mod tests {
             facts.disks[0],
             Disk { mount: "/".to_owned(), size_bytes: 41_943_040 << 10, free_bytes: 29_360_128 << 10 }
         );
+        assert_eq!(facts.etcd_bytes, Some(131_072 << 10));
         assert_eq!(facts.runtime.as_deref(), Some("containerd 1.6.20~ds1"));
         assert_eq!(facts.packages_installed["kubelet"], "1.36.3-1.1");
         assert_eq!(facts.packages_available["kubeadm"], ["1.37.2-1.1", "1.36.3-1.1"]);

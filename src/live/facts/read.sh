@@ -24,9 +24,11 @@ uname -r | item kernel
 file meminfo /proc/meminfo
 stat -fc %T /sys/fs/cgroup | item cgroup
 file swaps /proc/swaps
-for path in / /usr /etc/kubernetes /var /var/lib/kubelet /var/lib/containerd /var/lib/containers /var/lib/etcd /var/lib/cmsim; do
+for path in / /usr /etc/kubernetes /var /var/lib/kubelet /var/lib/containerd /var/lib/containers /var/lib/etcd \
+    /var/lib/cmsim /var/backups /var/backups/cmsim; do
     [ -d "$path" ] && df -Pk "$path" | tail -n +2
 done | sort -u | item df
+[ -d /var/lib/etcd ] && du -sk /var/lib/etcd | cut -f1 | item etcd
 file resolv.conf /etc/resolv.conf
 file resolved /run/systemd/resolve/resolv.conf
 has systemctl && systemctl is-active systemd-resolved | item resolved-state
