@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::Answer;
 use super::kinds::Kind;
-use crate::cluster::{Cluster, NODE_RECORD, Name, NodeId, Time, Version};
+use crate::cluster::{Cluster, NODE_RECORD, Name, Time, Version};
 use crate::import;
 use crate::upgrade::Action;
 
@@ -207,44 +207,26 @@ pub(super) fn revision(object: &Value) -> u64 {
 
 /// The fields of an action's line.
 fn deed(cluster: &Cluster, action: Action) -> Value {
-    let on = |what: &str, node: NodeId| json!({"what": what, "node": cluster.node(node).name()});
-    let take = |what: &str, pod, grace: Option<u32>| {
-        let key = cluster.pod_key(pod);
-        let mut fields = json!({"what": what, "ns": key.namespace, "pod": key.name});
-        if let Some(node) = cluster.pod(pod).node {
-            fields["node"] = json!(cluster.node(node).name());
-        }
-        if let Some(seconds) = grace {
+    let mut fields = json!({"what": action.word()});
+    let pod = match action {
+        Action::Evict { pod, .. } | Action::Delete { pod, .. } => Some(pod),
+        _ => None,
+    };
+    if let Some(key) = pod.map(|pod| cluster.pod_key(pod)) {
+        (fields["ns"], fields["pod"]) = (json!(key.namespace), json!(key.name));
+    }
+    if let Some(node) = action.node().or(pod.and_then(|pod| cluster.pod(pod).node)) {
+        fields["node"] = json!(cluster.node(node).name());
+    }
+    match action {
+        Action::Evict { grace_seconds: Some(seconds), .. } | Action::Delete { grace_seconds: Some(seconds), .. } => {
             fields["grace"] = json!(seconds);
         }
-        fields
-    };
-    match action {
-        Action::TakeLock => json!({"what": "take-lock"}),
-        Action::BackUp => json!({"what": "back-up"}),
-        Action::Begin(node) => on("begin", node),
-        Action::StopRouting(node) => on("stop-routing", node),
-        Action::Cordon(node) => on("cordon", node),
-        Action::BeginDrain(node) => on("begin-drain", node),
-        Action::Evict { pod, grace_seconds } => take("evict", pod, grace_seconds),
-        Action::Delete { pod, grace_seconds } => take("delete", pod, grace_seconds),
-        Action::ForceOn(node) => on("force-on", node),
-        Action::UpgradeHost { node, to } => {
-            let mut fields = on("upgrade-host", node);
-            fields["version"] = json!(to);
-            fields
-        }
-        Action::Uncordon(node) => on("uncordon", node),
-        Action::ResumeRouting(node) => on("resume-routing", node),
-        Action::End { node, outcome } => {
-            let mut fields = on("end", node);
-            fields["outcome"] = json!(outcome);
-            fields
-        }
-        Action::NextHop(version) => json!({"what": "next-hop", "version": version}),
-        Action::Halt => json!({"what": "halt"}),
-        Action::ReleaseLock => json!({"what": "release-lock"}),
+        Action::UpgradeHost { to: version, .. } | Action::NextHop(version) => fields["version"] = json!(version),
+        Action::End { outcome, .. } => fields["outcome"] = json!(outcome),
+        _ => {}
     }
+    fields
 }
 
 type Lines = Vec<(&'static str, Value)>;

@@ -202,30 +202,26 @@ fn of_event(event: &Event, cluster: &Cluster) -> Line {
 }
 
 fn of_action(action: Action, cluster: &Cluster) -> Line {
-    let act = |what: &str| Line { what: what.into(), ..bare("act") };
-    let on = |what: &str, node: NodeId| Line { node: Some(name(node, cluster)), ..act(what) };
-    let take = |what: &str, pod: PodId, grace: Option<u32>| Line {
-        what: what.into(),
-        numbers: grace.map(i64::from).into_iter().collect(),
-        ..of_pod("act", pod, cluster)
-    };
+    let act = Line { what: action.word().into(), node: action.node().map(|node| name(node, cluster)), ..bare("act") };
     match action {
-        Action::TakeLock => act("take-lock"),
-        Action::BackUp => act("back-up"),
-        Action::Begin(node) => on("begin", node),
-        Action::StopRouting(node) => on("stop-routing", node),
-        Action::Cordon(node) => on("cordon", node),
-        Action::BeginDrain(node) => on("begin-drain", node),
-        Action::Evict { pod, grace_seconds } => take("evict", pod, grace_seconds),
-        Action::Delete { pod, grace_seconds } => take("delete", pod, grace_seconds),
-        Action::ForceOn(node) => on("force-on", node),
-        Action::UpgradeHost { node, to } => Line { version: Some(to), ..on("upgrade-host", node) },
-        Action::Uncordon(node) => on("uncordon", node),
-        Action::ResumeRouting(node) => on("resume-routing", node),
-        Action::End { node, outcome } => Line { message: word(outcome), ..on("end", node) },
-        Action::NextHop(version) => Line { version: Some(version), ..act("next-hop") },
-        Action::Halt => act("halt"),
-        Action::ReleaseLock => act("release-lock"),
+        Action::Evict { pod, grace_seconds } | Action::Delete { pod, grace_seconds } => Line {
+            what: act.what,
+            numbers: grace_seconds.map(i64::from).into_iter().collect(),
+            ..of_pod("act", pod, cluster)
+        },
+        Action::UpgradeHost { to: version, .. } | Action::NextHop(version) => Line { version: Some(version), ..act },
+        Action::End { outcome, .. } => Line { message: word(outcome), ..act },
+        Action::TakeLock
+        | Action::BackUp
+        | Action::Begin(_)
+        | Action::StopRouting(_)
+        | Action::Cordon(_)
+        | Action::BeginDrain(_)
+        | Action::ForceOn(_)
+        | Action::Uncordon(_)
+        | Action::ResumeRouting(_)
+        | Action::Halt
+        | Action::ReleaseLock => act,
     }
 }
 

@@ -63,6 +63,28 @@ pub enum Action {
 }
 
 impl Action {
+    /// What the action is called in traces and journals.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Action::TakeLock => "take-lock",
+            Action::BackUp => "back-up",
+            Action::Begin(_) => "begin",
+            Action::StopRouting(_) => "stop-routing",
+            Action::Cordon(_) => "cordon",
+            Action::BeginDrain(_) => "begin-drain",
+            Action::Evict { .. } => "evict",
+            Action::Delete { .. } => "delete",
+            Action::ForceOn(_) => "force-on",
+            Action::UpgradeHost { .. } => "upgrade-host",
+            Action::Uncordon(_) => "uncordon",
+            Action::ResumeRouting(_) => "resume-routing",
+            Action::End { .. } => "end",
+            Action::NextHop(_) => "next-hop",
+            Action::Halt => "halt",
+            Action::ReleaseLock => "release-lock",
+        }
+    }
+
     /// The node the action concerns, if it concerns one directly.
     pub fn node(&self) -> Option<NodeId> {
         match *self {
