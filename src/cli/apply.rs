@@ -41,25 +41,7 @@ Examples:
 Exit codes: 0 done, 1 stopped, refused or interrupted, 2 could not run (bad input, wrong usage, no access)."
 )]
 pub struct Args {
-    #[command(flatten)]
-    live: LiveArgs,
-    #[command(flatten)]
-    goal: GoalArgs,
-    #[command(flatten)]
-    walks: Walks,
-    #[command(flatten)]
-    hosts: HostArgs,
-    #[command(flatten)]
-    before: BeforeArgs,
-    /// Stop routing with an HAProxy around each node: path of its runtime socket, or host:port
-    #[arg(long, value_name = "SOCKET", help_heading = "Routing")]
-    haproxy: Vec<String>,
-    /// Command that stops routing to the node $NODE
-    #[arg(long, value_name = "COMMAND", help_heading = "Routing", requires = "resume_routing_command")]
-    stop_routing_command: Option<String>,
-    /// Command that resumes routing to the node $NODE
-    #[arg(long, value_name = "COMMAND", help_heading = "Routing", requires = "stop_routing_command")]
-    resume_routing_command: Option<String>,
+    // First those of no heading: the headings of the flattened ones go on behind them.
     /// Answer the summary's question with yes
     #[arg(short, long)]
     yes: bool,
@@ -84,6 +66,25 @@ pub struct Args {
     /// How progress and result are printed; json: an event a line, the result last
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+    #[command(flatten)]
+    live: LiveArgs,
+    #[command(flatten)]
+    goal: GoalArgs,
+    #[command(flatten)]
+    walks: Walks,
+    #[command(flatten)]
+    hosts: HostArgs,
+    #[command(flatten)]
+    before: BeforeArgs,
+    /// Stop routing with an HAProxy around each node: path of its runtime socket, or host:port
+    #[arg(long, value_name = "SOCKET", help_heading = "Routing")]
+    haproxy: Vec<String>,
+    /// Command that stops routing to the node $NODE
+    #[arg(long, value_name = "COMMAND", help_heading = "Routing", requires = "resume_routing_command")]
+    stop_routing_command: Option<String>,
+    /// Command that resumes routing to the node $NODE
+    #[arg(long, value_name = "COMMAND", help_heading = "Routing", requires = "stop_routing_command")]
+    resume_routing_command: Option<String>,
 }
 
 /// The recipe for backups where the operator names none.
