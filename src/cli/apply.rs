@@ -48,18 +48,7 @@ Examples:
 Exit codes: 0 done, 1 stopped, refused or interrupted, 2 could not run (bad input, wrong usage, no access)."
 )]
 pub struct Args {
-    #[command(flatten)]
-    live: LiveArgs,
-    #[command(flatten)]
-    goal: GoalArgs,
-    #[command(flatten)]
-    walks: Walks,
-    #[command(flatten)]
-    hosts: HostArgs,
-    #[command(flatten)]
-    before: BeforeArgs,
-    #[command(flatten)]
-    routing: RoutingArgs,
+    // First those of no heading: the headings of the flattened ones go on behind them.
     /// Answer the summary's question with yes
     #[arg(short, long)]
     yes: bool,
@@ -84,6 +73,18 @@ pub struct Args {
     /// How progress and result are printed; json: an event a line, the result last
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+    #[command(flatten)]
+    live: LiveArgs,
+    #[command(flatten)]
+    goal: GoalArgs,
+    #[command(flatten)]
+    walks: Walks,
+    #[command(flatten)]
+    hosts: HostArgs,
+    #[command(flatten)]
+    before: BeforeArgs,
+    #[command(flatten)]
+    routing: RoutingArgs,
 }
 
 /// The recipe for backups where the operator names none.

@@ -50,6 +50,22 @@ impl Ground {
 
     /// `cmsim apply` whose backup on the host fails, should it come to that.
     fn apply(&self, more: &[&str]) -> Said {
+        Said::of(self.command(more).stdin(Stdio::null()))
+    }
+
+    /// The same in a terminal (`script` makes one), with these answers, and one attestation by flag.
+    fn at_terminal(&self, answers: &str) -> Said {
+        let command = self.command(&["--attest", "add-ons"]);
+        let words = [command.get_program()].into_iter().chain(command.get_args());
+        let words: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
+        let mut script = Command::new("script");
+        script.args(["-qec", &shell_words::join(words), "/dev/null"]);
+        script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        fs::write(self.path("answers"), answers).unwrap();
+        Said::of(script.env_remove("SSH_AUTH_SOCK").stdin(fs::File::open(self.path("answers")).unwrap()))
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
         let file = |name: &str| self.path(name).display().to_string();
         let mut command = Command::new("timeout");
         command.args([
@@ -67,9 +83,8 @@ impl Ground {
         command.args(["--recipe", &file("upgrade.yaml"), "--backup-command", "echo no room; exit 1"]);
         command.args(["--inventory", &file("inventory.yaml"), "--ssh-known-hosts", &file("known_hosts")]).args(more);
         command.env("XDG_STATE_HOME", self.path("state")).env("HOME", self.folder.path());
-        let output = command.env_remove("SSH_AUTH_SOCK").stdin(Stdio::null()).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        Said { code: output.status.code(), text }
+        command.env_remove("SSH_AUTH_SOCK");
+        command
     }
 }
 
@@ -80,6 +95,12 @@ struct Said {
 }
 
 impl Said {
+    fn of(command: &mut Command) -> Said {
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        Said { code: output.status.code(), text }
+    }
+
     #[track_caller]
     fn is(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, Some(code), "{}", self.text);
@@ -153,6 +174,30 @@ fn what_only_people_know_is_confirmed_by_name() {
     said.is(2, &["--attest release-notes", "up to v1.37.2", "--attest no-other-work"]);
     assert!(!said.text.contains("--attest add-ons"), "{}", said.text);
     ground.apply(&["--attest", "all"]).is(2, &["possible values: release-notes"]);
+    assert_eq!(ground.api.changes(), [""; 0]);
+}
+
+#[test]
+fn a_host_in_hand_that_is_away_does_not_keep_the_run_from_going_on() {
+    let ground = Ground::lay();
+    let mut node = ground.api.get("", "nodes", "", "n1").unwrap();
+    node["metadata"]["annotations"] =
+        json!({"cmsim.dev/run": r#"{"started": "2026-01-01T00:00:00Z", "hostTouched": "2026-01-01T00:01:00Z"}"#});
+    node["spec"] = json!({"unschedulable": true});
+    ground.api.put("", "nodes", "", "n1", node);
+    let record = json!({"data": {"run.json": r#"{"id": "r1", "to": "v1.37.2", "by": "x"}"#}});
+    ground.api.put("", "configmaps", "kube-system", "cmsim-run", record);
+    ground.inventory(1);
+    ground.apply(&[]).is(2, &["no facts: n1 (127.0.0.1 port 1) cannot be reached", "only you can know this"]);
+    assert_eq!(ground.api.changes(), [""; 0]);
+}
+
+#[test]
+fn at_a_terminal_each_is_asked_for() {
+    let ground = Ground::lay();
+    let said = ground.at_terminal("y\nn\n");
+    said.is(1, &["release-notes: ", "? [y/N]", "refused: graceful-stop is not confirmed; nothing was changed"]);
+    assert!(!said.text.contains("no-other-work: ") && !said.text.contains("add-ons: "), "{}", said.text);
     assert_eq!(ground.api.changes(), [""; 0]);
 }
 
