@@ -237,19 +237,23 @@ impl Routing {
 }
 
 fn stop_request(visit: &Visit) -> String {
-    let Visit { node, address, from, to, .. } = visit;
-    let versions = match (from, to) {
-        (Some(from), Some(to)) => format!(", {from} -> {to}"),
-        (None, Some(version)) | (Some(version), None) => format!(", {version}"),
+    let versions = match (visit.from, visit.to) {
+        (Some(from), Some(to)) => format!("{from} -> {to}"),
+        (None, Some(version)) | (Some(version), None) => version.to_string(),
         (None, None) => String::new(),
     };
-    format!("take {node} ({address}{versions}) out of the load balancer")
+    format!("take {} out of the load balancer", with(visit, versions))
 }
 
 fn resume_request(visit: &Visit) -> String {
-    let Visit { node, address, runs, .. } = visit;
-    let version = runs.map_or(String::new(), |version| format!(", {version}"));
-    format!("put {node} ({address}{version}) into the load balancer again")
+    let version = visit.runs.map_or(String::new(), |version| version.to_string());
+    format!("put {} into the load balancer again", with(visit, version))
+}
+
+/// The node with what is known of it.
+fn with(visit: &Visit, version: String) -> String {
+    let known: Vec<String> = [visit.address.to_string(), version].into_iter().filter(|text| !text.is_empty()).collect();
+    if known.is_empty() { visit.node.to_string() } else { format!("{} ({})", visit.node, known.join(", ")) }
 }
 
 /// Drains the node's servers and waits for their sessions.

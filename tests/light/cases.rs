@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::cluster::{Cluster, Running, TO, await_that};
+use super::cluster::{Cluster, Running, TO, Typed, await_that};
 
 type Case = fn(&Path);
 
@@ -27,6 +27,10 @@ pub const ALL: &[(&str, Case)] = &[
     ("hosts that go away during their upgrade are understood in the journal", hosts_away),
     ("what others do during a run is told from what follows of it", others_at_work),
     ("hooks run around each node, its label comes and goes, and others see the run (M2, M17)", around_nodes),
+    (
+        "the operator is asked around each node, and Ctrl-C at the question leaves a state that goes on (M2, M19)",
+        prompted,
+    ),
     ("a host that fails is left out by name and taken up again (M19)", left_out),
 ];
 
@@ -501,6 +505,26 @@ fn left_out(light: &Path) {
     std::fs::write(cluster.file("host.sh"), host).unwrap();
     let output = cluster.apply_to_its_end(&[]);
     assert_eq!(output.status.code(), Some(0));
+    cluster.assert_done();
+    assert_eq!((cluster.host_runs("n1"), cluster.host_runs("n2")), (1, 1));
+}
+
+fn prompted(light: &Path) {
+    let cluster = Cluster::start(light, 2, QUIET);
+    let mut first = Typed::start(&cluster.apply(&["--prompt"]));
+    first.answer("take n1 (v1.35.4 -> v1.36.3) out of the load balancer, then press y", "y\n");
+    first.answer("put n1 (v1.36.3) into the load balancer again", "y\n");
+    first.answer("take n2", "\x03");
+    assert_eq!(first.wait(), 1);
+    let n2 = cluster.get("Node", "", "n2").unwrap();
+    assert!(n2["spec"]["unschedulable"].is_null(), "it was not taken out of the load balancer");
+    let without = cluster.apply_to_its_end(&[]);
+    assert_eq!(without.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&without.stderr).contains("stopped routing to node n2"));
+    let mut second = Typed::start(&cluster.apply(&["--prompt"]));
+    second.answer("take n2", "y\n");
+    second.answer("put n2", "y\n");
+    assert_eq!(second.wait(), 0);
     cluster.assert_done();
     assert_eq!((cluster.host_runs("n1"), cluster.host_runs("n2")), (1, 1));
 }
