@@ -13,7 +13,7 @@ refused() {
     shift 2
     ends_with "$code" run_apply "$result" || return 1
     for word; do
-        cat "$results/$result.out" "$results/$result.err" | grep -qF -- "$word" || { echo "without: $word"; return 1; }
+        grep -qF -- "$word" "$results/$result.out" "$results/$result.err" || { echo "without: $word"; return 1; }
     done
     untouched
 }

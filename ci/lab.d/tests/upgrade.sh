@@ -14,6 +14,7 @@ failed_seconds() {
         { last = $1 }
         END { printf "%.3f\n", total + last - first }' || true
 }
+show_status() { "$program" status --kubeconfig "$state/kubeconfig" >"$results/$1.status"; }
 none_failed() { head -3 "$results/load-$1"; [[ $(failed_requests "$1") == 0 ]]; }
 some_failed() { tail -1 "$results/load-$1"; (($(failed_requests "$1") > 0)); }
 within() { # NAME SECONDS
@@ -58,6 +59,8 @@ accept=(--even-if-blocked --accept-disruption shop/Deployment/single --accept-di
 for name in web:18080 abrupt:18081 single:18082; do start_load "${name%:*}" "${name#*:}"; done
 check "apply stops at the pod that blocks" ends_with 1 run_apply first "${accept[@]}"
 check "and names it" grep -q '^stopped: .*shop/Pod/blocked-' "$results/first.err"
+check "status says that it has stopped, and why" ends_with 1 show_status stopped
+check "in words, too" grep -q 'shop/Pod/blocked-' "$results/stopped.status"
 kube -n shop patch poddisruptionbudget blocked --type=merge -p '{"spec":{"minAvailable":null,"maxUnavailable":1}}' >/dev/null
 sleep 3
 bounded 120 "$program" check "${cluster_flags[@]}" --drain-timeout 90s -o json >"$results/after.json" || true
@@ -66,6 +69,9 @@ check "check says disruptive then, unless single has moved already" \
 check "the same command goes on to the end" ends_with 0 run_apply second "${accept[@]}"
 for name in web abrupt single; do echo "        $name: $(end_load "$name"), $(failed_seconds "$name") s with failures"; done
 check "every node runs $to" at_version "$to"
+check "status says that it is done" ends_with 0 show_status done
+check "every event of the journal is one that the model allows" ends_with 0 bounded 300 "$program" conform journal "$results"/own/cmsim/*.jsonl
+"$program" conform journal "$results"/own/cmsim/*.jsonl | sed 's/^/        /' | head -30
 check "no request to web failed" none_failed web
 check "requests to single failed, as foretold" some_failed single
 # Each of the two runs had its forecast.
