@@ -187,11 +187,11 @@ impl Live {
             let failed = node.job == HostJob::Failed;
             let touched = node.marks.host_touched.is_some() && node.marks.outcome.is_none();
             if after.node(id).marks != node.marks {
-                self.edit(name, Also::Nothing, |record| *record = NodeRecord::default()).await?;
+                self.insist(name, |record| *record = NodeRecord::default()).await?;
             } else if touched && !self.left_out.contains(&name) {
                 // The host gets its time anew, too.
                 let now = self.now();
-                self.edit(name, Also::Nothing, |record| {
+                self.insist(name, |record| {
                     record.host_touched = Some(now);
                     record.attempt += u32::from(failed);
                 })
@@ -222,7 +222,7 @@ impl Live {
         for (_, node) in cluster.nodes() {
             let unfinished = node.marks.started.is_some() && node.marks.outcome.is_none();
             if self.known(node.name()).is_some() && !unfinished {
-                self.edit(node.name(), Also::Nothing, |record| *record = NodeRecord::default()).await?;
+                self.insist(node.name(), |record| *record = NodeRecord::default()).await?;
             }
         }
         Ok(())
@@ -236,6 +236,17 @@ impl Live {
     fn known(&self, node: Name) -> Option<NodeRecord> {
         let annotations = self.store.field("Node", "", &node, "/metadata/annotations")?;
         serde_json::from_str(annotations.get(NODE_RECORD)?.as_str()?).ok()
+    }
+
+    /// Changes the record on a node, however often its kubelet writes it meanwhile: nothing was decided from it.
+    async fn insist(&mut self, node: Name, change: impl Fn(&mut NodeRecord)) -> Result<(), Trouble> {
+        let mut tries = 0;
+        loop {
+            match self.edit(node, Also::Nothing, &change).await {
+                Err(Trouble::Stale(_)) if tries < 20 => tries += 1,
+                result => return result,
+            }
+        }
     }
 
     /// Changes the record on a node and, in the same write, something else.
