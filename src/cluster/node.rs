@@ -128,6 +128,8 @@ pub struct Node {
     pub kubelet: Option<Version>,
     /// Version of the control plane's static pods on this node; `None` on workers.
     pub control_plane: Option<Version>,
+    /// When the API server of this node became Ready; `None`: there is none, or it is not known.
+    pub api_since: Option<Time>,
     /// Whether the API proxy sends to it.
     pub routing: Routing,
     /// The host's upgrade job.

@@ -77,6 +77,8 @@ fn pods_of(reason: &Reason) -> Vec<PodId> {
         | Reason::NodeComingUp(_)
         | Reason::NodeServiceNotReady { .. }
         | Reason::Settling { .. }
+        | Reason::NodeServiceRolls(_)
+        | Reason::ApiServerFresh
         | Reason::Pause
         | Reason::DrainTimeout(_) => Vec::new(),
     }

@@ -554,8 +554,10 @@ fn versions(cluster: &mut Cluster, directory: &Directory, entries: &[Entry]) {
         let Object::Pod(raw) = &entry.object else { continue };
         let Some(version) = raw.api_server_version() else { continue };
         if let Some(&id) = directory.nodes.get(&raw.spec.node_name) {
+            let since = raw.ready_since().unwrap_or(cluster.catalog.input.taken_at);
             cluster.update_node(id, |node| {
                 node.control_plane = Some(version);
+                node.api_since = Some(since);
                 Arc::make_mut(&mut node.info).control_plane = true;
             });
         }

@@ -121,6 +121,7 @@ impl RawNode {
                 .collect(),
             kubelet: node_info.kubelet_version,
             control_plane: None,
+            api_since: None,
             routing: Routing::default(),
             job: HostJob::default(),
             marks: Marks::default(),
@@ -137,8 +138,9 @@ pub(super) fn node(cluster: &mut Cluster, raw: &RawNode, known: Option<NodeId>) 
             let info = &cluster.node(id).info;
             let drivers = NodeDrivers { limits: info.volume_limits.clone(), topology: info.volume_topology.clone() };
             cluster.update_node(id, |node| {
-                let (control_plane, routing, job, marks) = (node.control_plane, node.routing, node.job, node.marks);
-                *node = Node { control_plane, routing, job, marks, ..raw.read(drivers) };
+                let (control_plane, api_since) = (node.control_plane, node.api_since);
+                let (routing, job, marks) = (node.routing, node.job, node.marks);
+                *node = Node { control_plane, api_since, routing, job, marks, ..raw.read(drivers) };
             });
             id
         }

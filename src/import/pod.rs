@@ -133,6 +133,12 @@ impl RawPod {
         tag.split('@').next()?.parse().ok()
     }
 
+    /// Since when it is Ready, if it is.
+    pub(super) fn ready_since(&self) -> Option<crate::cluster::Time> {
+        let ready = self.status.conditions.iter().find(|one| one.kind == "Ready" && one.status == "True")?;
+        ready.last_transition_time.map(|stamp| stamp.0)
+    }
+
     /// What a container holds, which may be more than its spec says while a resize is under way
     /// (`determineContainerReqs` of the scheduler's helpers).
     fn held(&self) -> Vec<(Name, Amounts)> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::cluster::{
-    Backup, BudgetId, Cluster, Detail, IntOrPercent, Lock, Millis, Name, NodeId, ObjectKey, Owner, Phase, PodId,
-    PodSpec, Selector, ServiceId, SpecId, WorkloadId,
+    Backup, BudgetId, Cluster, IntOrPercent, Lock, Millis, Name, NodeId, ObjectKey, Owner, Phase, PodId, PodSpec,
+    Selector, ServiceId, WorkloadId,
 };
 use crate::simulator::{Act, Chooser, Disturbance, Trigger, World, controllers};
 use crate::trace::Event;
@@ -281,7 +281,7 @@ impl Change {
     fn apply(&self, world: &mut World, object: &ObjectKey, chooser: &mut dyn Chooser) {
         if let Some(workload) = world.cluster.find_workload(object) {
             if !self.template_labels.is_empty() {
-                change_template(world, workload, &self.template_labels);
+                relabel(world, workload, &self.template_labels);
             }
             match self.replicas {
                 Some(replicas) => world.scale(workload, replicas, chooser),
@@ -309,39 +309,14 @@ fn int_or_percent(value: &serde_json::Value) -> Option<IntOrPercent> {
     }
 }
 
-/// A rollout begins: the template changes, and the ReplicaSet that was current is not any more.
-fn change_template(world: &mut World, workload: WorkloadId, labels: &[(Name, Name)]) {
+/// The template gets other labels: a rollout begins.
+fn relabel(world: &mut World, workload: WorkloadId, labels: &[(Name, Name)]) {
     let Some(previous) = world.cluster.workload(workload).template else { return };
     let mut spec: PodSpec = world.cluster.catalog.spec(previous).clone();
     for &(key, value) in labels {
         spec.labels = spec.labels.with(key, value);
     }
-    let template = world.cluster.intern_spec(spec);
-    world.cluster.update_workload(workload, |workload| {
-        workload.template = Some(template);
-        if let Detail::StatefulSet(set) = &mut workload.detail {
-            set.current_template = set.current_template.or(Some(previous));
-            set.updating = true;
-            set.update_revision = Name::new(&format!("{}-sim", workload.key.name));
-        }
-    });
-    for replica_set in world.cluster.owned_workloads(workload).to_vec() {
-        let current = is_rolled_back_to(&world.cluster, replica_set, template);
-        world.cluster.update_workload(replica_set, |workload| {
-            if let Detail::ReplicaSet(detail) = &mut workload.detail {
-                detail.current = current;
-            }
-        });
-    }
-}
-
-/// The ReplicaSet has the new template already, apart from the hash that its own carries as label.
-fn is_rolled_back_to(cluster: &Cluster, replica_set: WorkloadId, template: SpecId) -> bool {
-    let Some(own) = cluster.workload(replica_set).template else { return false };
-    let (own, template) = (cluster.catalog.spec(own), cluster.catalog.spec(template));
-    let hash = Name::new("pod-template-hash");
-    let labels = own.labels.iter().filter(|label| label.0 != hash).collect();
-    PodSpec { labels, ..own.clone() } == *template
+    controllers::change_template(world, workload, spec);
 }
 
 fn delete(world: &mut World, object: &ObjectKey, orphan: bool, grace: Option<u32>, chooser: &mut dyn Chooser) {

@@ -50,6 +50,8 @@ pub enum Delay {
     NodeReady,
     /// Endpoint no longer ready -> the last proxy has dropped it (E.10).
     Proxy,
+    /// An API server is back -> a proxy that had lost it hears of changes again (client-go's reflectors back off).
+    Reconnect,
     /// Backup started -> verified.
     Backup,
     /// Volume detached from one node and attached to another.

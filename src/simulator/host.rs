@@ -1,7 +1,7 @@
 //! What happens to a host while it is upgraded: the supervised job, the kubelet, the machine.
 
 use crate::cluster::{
-    Effect, HostJob, Marks, Millis, Name, NodeId, PodId, Readiness, Routing, ServiceId, Taint, Version,
+    Effect, HostJob, Marks, Millis, Name, NodeId, ObjectKey, PodId, Readiness, Routing, ServiceId, Taint, Version,
 };
 use crate::trace::Event;
 
@@ -150,7 +150,8 @@ fn report_version(world: &mut World, node: NodeId, version: Version, chooser: &m
 
 /// The control-plane components of the node run the new version; the cluster is as old as its oldest API server.
 fn upgrade_control_plane(world: &mut World, node: NodeId, to: Version, chooser: &mut dyn Chooser) {
-    world.cluster.update_node(node, |node| node.control_plane = Some(to));
+    let (now, before) = (world.now, world.cluster.api_server);
+    world.cluster.update_node(node, |node| (node.control_plane, node.api_since) = (Some(to), Some(now)));
     world.emit(Event::ControlPlaneVersion(node, to), chooser);
     let oldest = world
         .cluster
@@ -160,6 +161,44 @@ fn upgrade_control_plane(world: &mut World, node: NodeId, to: Version, chooser: 
         .min();
     if oldest.is_some() {
         world.cluster.api_server = oldest;
+    }
+    if let Some(before) = before.filter(|&before| before != to && oldest == Some(to)) {
+        upgrade_addons(world, before, to, chooser);
+    }
+}
+
+/// What kubeadm rolls out once every API server has the new version (KUBERNETES.md G.5): kube-proxy with every version, CoreDNS
+/// with every minor.
+fn upgrade_addons(world: &mut World, before: Version, to: Version, chooser: &mut dyn Chooser) {
+    let namespace = Name::new("kube-system");
+    let (proxy, dns) = (
+        ObjectKey::new(namespace, "DaemonSet", "kube-proxy".into()),
+        ObjectKey::new(namespace, "Deployment", "coredns".into()),
+    );
+    let old_tag = format!(":{before}");
+    let found = world.cluster.find_workload(&proxy).and_then(|id| Some((id, world.cluster.workload(id).template?)));
+    let Some((proxy, template)) = found else { return };
+    let mut spec = world.cluster.catalog.spec(template).clone();
+    // Another tool's kube-proxy is none of kubeadm's business.
+    let Some(image) = spec.containers.first().and_then(|one| one.image.strip_suffix(&old_tag).map(str::to_owned))
+    else {
+        return;
+    };
+    let image = Name::new(&format!("{image}:{to}"));
+    if let Some(container) = spec.containers.first_mut() {
+        container.image = image;
+    }
+    controllers::change_template(world, proxy, spec);
+    world.wake_workload(proxy, chooser);
+    if let Some(dns) = world.cluster.find_workload(&dns).filter(|_| before.minor != to.minor)
+        && let Some(template) = world.cluster.workload(dns).template
+    {
+        let mut spec = world.cluster.catalog.spec(template).clone();
+        if let Some(container) = spec.containers.first_mut() {
+            container.image = Name::new(&format!("{}+{to}", container.image));
+        }
+        controllers::change_template(world, dns, spec);
+        world.wake_workload(dns, chooser);
     }
 }
 
@@ -200,3 +239,6 @@ pub(super) fn set_readiness(world: &mut World, node: NodeId, ready: Readiness, c
     });
     world.emit(Event::NodeReady(node, ready), chooser);
 }
+
+#[cfg(test)]
+mod tests;

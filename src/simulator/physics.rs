@@ -128,6 +128,7 @@ fn default_range(delay: Delay) -> (Millis, Millis) {
         Delay::Host => (60_000, 240_000),
         Delay::NodeReady => (2_000, 20_000),
         Delay::Proxy => (110, 1_500),
+        Delay::Reconnect => (0, 60_000),
         Delay::Backup => (10_000, 60_000),
         Delay::Attach => (5_000, 60_000),
         Delay::PodGc => (0, 20_000),

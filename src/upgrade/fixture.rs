@@ -49,6 +49,7 @@ impl Town {
             pressure: Vec::new(),
             kubelet: Some(OLD),
             control_plane: control_plane.then_some(OLD),
+            api_since: None,
             routing: Routing::Routed,
             job: HostJob::Absent,
             marks: Marks::default(),

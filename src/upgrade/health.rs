@@ -1,6 +1,6 @@
 //! The health of nodes and of what was moved: before a node is taken, when its host is done, and before the next one.
 
-use crate::cluster::{Cluster, Detail, NodeId, Owner, Readiness, Standing, Time};
+use crate::cluster::{Cluster, Detail, Millis, Name, NodeId, Owner, Readiness, Standing, Time, WorkloadId};
 
 use super::decide::{Step, View, allow};
 use super::{OnBlocked, Reason, Settle, Waiting, drain, floors, skew};
@@ -8,6 +8,10 @@ use super::{OnBlocked, Reason, Settle, Waiting, drain, floors, skew};
 /// Taints that the node lifecycle controller takes away when a node is well again (KUBERNETES.md D.7).
 const UNWELL: [&str; 3] =
     ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/network-unavailable"];
+
+/// How long after an API server is back those that watch it have come back to it, too: client-go's reflectors back off up to 30 s,
+/// drawn out by up to as much again (tools/cache/reflector.go).
+const RECONNECTED: Millis = Millis::secs(60);
 
 /// Whether a node can be taken in hand now; `None`: yes.
 pub(super) fn may_be_taken(view: View, node: NodeId) -> Option<Step> {
@@ -25,6 +29,9 @@ pub(super) fn may_be_taken(view: View, node: NodeId) -> Option<Step> {
     if let Some((id, since)) = fallen(view) {
         return Some(not_ready(view, id, since));
     }
+    if let Some(step) = proxies_follow(view) {
+        return Some(step);
+    }
     if view.goal.refuse_early && view.goal.on_blocked != OnBlocked::Continue {
         let refusals = drain::refusals(view, node, view.now);
         if !refusals.is_empty() {
@@ -32,6 +39,46 @@ pub(super) fn may_be_taken(view: View, node: NodeId) -> Option<Step> {
         }
     }
     None
+}
+
+/// The gate: every proxy hears of endpoints that change, or requests would go on to pods that are evicted. The upgrade of the
+/// control plane disturbs that: kubeadm rolls kube-proxy out (KUBERNETES.md G.5), and while no API server answers, those that watch
+/// it back off.
+fn proxies_follow(view: View) -> Option<Step> {
+    // What was so before the first node was touched is how the operator keeps the cluster.
+    let ended = view.cluster.run.last_ended.filter(|_| view.goal.settle != Settle::None)?;
+    if let Some(workload) = rolling(view) {
+        return Some(allow(view, Reason::NodeServiceRolls(workload), ended + view.goal.settle_timeout));
+    }
+    let oldest = view.cluster.nodes().filter(|(_, node)| !node.gone).filter_map(|(_, node)| node.api_since).min();
+    let until = oldest.map(|since| since + RECONNECTED).filter(|&until| view.now < until)?;
+    Some(Step::Wait(vec![Waiting { reason: Reason::ApiServerFresh, until: Some(until), deadline: None }]))
+}
+
+/// A network, proxy or storage DaemonSet whose rollout is under way on nodes that work.
+fn rolling(view: View) -> Option<WorkloadId> {
+    let cluster = view.cluster;
+    let rolls = |&id: &WorkloadId| {
+        let mut revisions: Vec<Option<Name>> = Vec::new();
+        for &pod in cluster.pods_of_workload(id) {
+            let object = cluster.pod(pod);
+            let Some(node) = object.node.or(object.pinned).map(|node| cluster.node(node)) else { continue };
+            let in_hand = node.marks.started.is_some() && node.marks.outcome.is_none();
+            if object.gone || node.gone || node.ready != Readiness::Ready || in_hand {
+                continue;
+            }
+            let ours = cluster.run.started.is_some_and(|started| object.created >= started);
+            if object.deletion.is_some() || (ours && !object.is_serving_strength()) {
+                return true;
+            }
+            revisions.push(cluster.spec(pod).labels.get(Name::new("controller-revision-hash")));
+        }
+        revisions.iter().any(|revision| *revision != revisions[0])
+    };
+    let services = cluster.workloads().filter(|(_, workload)| {
+        !workload.deleted && workload.as_daemon_set().is_some_and(|set| set.node_service && !set.on_delete)
+    });
+    services.map(|(id, _)| id).find(rolls)
 }
 
 fn not_ready(view: View, node: NodeId, since: Time) -> Step {

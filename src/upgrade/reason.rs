@@ -137,6 +137,10 @@ pub enum Reason {
         /// What it had or should have.
         wanted: u32,
     },
+    /// A network, proxy or storage DaemonSet is being rolled out: while its pod of a node is away, nobody there hears of endpoints.
+    NodeServiceRolls(WorkloadId),
+    /// The API server was away: proxies and kubelets that lost it may not have come back to it yet.
+    ApiServerFresh,
     /// The pause between two nodes.
     Pause,
     /// The drain of the node took longer than allowed.
@@ -200,6 +204,8 @@ impl Describe for Reason {
             Reason::Pause => "W025",
             Reason::DrainTimeout(_) => "W026",
             Reason::TimeSpent(_) => "W027",
+            Reason::NodeServiceRolls(_) => "W028",
+            Reason::ApiServerFresh => "W029",
         }
     }
 
@@ -293,6 +299,12 @@ impl Describe for Reason {
                 cluster.workload(*workload).key,
                 node_name(node)
             ),
+            Reason::NodeServiceRolls(workload) => {
+                format!("{} is being rolled out", cluster.workload(*workload).key)
+            }
+            Reason::ApiServerFresh => {
+                "the API server was away, and proxies may not have come back to it yet".to_owned()
+            }
             Reason::Pause => "the pause between two nodes is not over".to_owned(),
             Reason::DrainTimeout(node) => format!("the drain of node {} took longer than allowed", node_name(node)),
             Reason::TimeSpent(reason) => format!("the time for this is spent: {}", reason.describe(cluster)),

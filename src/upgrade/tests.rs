@@ -919,6 +919,48 @@ fn the_others_are_finished_before_a_stop() {
 }
 
 #[test]
+fn proxies_hear_of_what_is_evicted_next() {
+    let mut town = Town::new(2);
+    town.node("cp1", true);
+    (town.cluster.run.lock, town.cluster.run.backup) = (Lock::Ours, Backup::Verified);
+    let proxy = town.daemon("kube-proxy", &["cp1", "n1", "n2"], true);
+    let pods = town.cluster.pods_of_workload(proxy).to_vec();
+    let revise = |town: &mut Town, pod: PodId, revision: &str| {
+        let mut spec = town.cluster.spec(pod).clone();
+        spec.labels = spec.labels.with("controller-revision-hash".into(), revision.into());
+        let spec = town.cluster.intern_spec(spec);
+        town.cluster.update_pod(pod, |pod| pod.spec = spec);
+    };
+    pods.iter().for_each(|&pod| revise(&mut town, pod, "old"));
+    let (first, now) = (town.at("cp1"), town.now);
+    town.cluster.update_node(first, |node| {
+        (node.kubelet, node.control_plane, node.api_since) = (Some(NEW), Some(NEW), Some(now));
+        (node.marks.started, node.marks.outcome) = (Some(now), Some((NodeOutcome::Done, now)));
+    });
+    town.cluster.api_server = Some(NEW);
+    (town.cluster.run.started, town.cluster.run.last_ended) = (Some(now), Some(now));
+    revise(&mut town, pods[1], "new");
+    let rolls = |decision: &Decision| reasons(decision)[..] == [&Reason::NodeServiceRolls(proxy)];
+    assert!(rolls(&town.decide()), "{:?}", town.decide());
+    pods.iter().for_each(|&pod| revise(&mut town, pod, "new"));
+    town.cluster.update_pod(pods[2], |pod| (pod.ready, pod.created) = (false, now));
+    assert!(rolls(&town.decide()), "the last one starts: {:?}", town.decide());
+    town.cluster.update_pod(pods[2], |pod| pod.ready = true);
+    let fresh = town.decide();
+    assert_eq!(reasons(&fresh)[..], [&Reason::ApiServerFresh]);
+    assert_eq!(fresh.waiting[0].until, Some(now + Millis::secs(60)));
+    town.goal.settle = Settle::None;
+    assert_eq!(town.decide().actions[0], Action::Begin(town.at("n1")));
+    town.goal.settle = Settle::Displaced;
+    town.now = now + Millis::secs(60);
+    assert_eq!(town.decide().actions[0], Action::Begin(town.at("n1")));
+    // A rollout that does not come to its end stops the run.
+    revise(&mut town, pods[1], "old");
+    town.now = now + town.goal.settle_timeout;
+    assert!(matches!(town.decide().outcome, Some(Outcome::Stopped(_))), "{:?}", town.decide());
+}
+
+#[test]
 fn codes_are_unique() {
     let (node, pod) = (town_node(0), PodId(0));
     let reasons = [

@@ -28,6 +28,7 @@ pub fn node(cluster: &mut Cluster, name: &str) -> NodeId {
         pressure: Vec::new(),
         kubelet: None,
         control_plane: None,
+        api_since: None,
         routing: Routing::Routed,
         job: HostJob::Absent,
         marks: Marks::default(),

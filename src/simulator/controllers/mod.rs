@@ -17,7 +17,7 @@ pub mod stateful_set;
 
 pub use ownership::adopt_orphans;
 
-use crate::cluster::{Cluster, Detail, Millis, Name, NodeId, PodId, ServiceId, WorkloadId};
+use crate::cluster::{Cluster, Detail, Millis, Name, NodeId, PodId, PodSpec, ServiceId, SpecId, WorkloadId};
 use crate::trace::Event;
 
 use super::{Chooser, World};
@@ -159,4 +159,35 @@ pub(super) fn heartbeat_back(world: &mut World, node: NodeId) {
 /// A kubelet has fallen silent: the node becomes Unknown after the grace period unless it comes back.
 pub fn heartbeat_lost(world: &mut World, node: NodeId, chooser: &mut dyn Chooser) {
     node_lifecycle::heartbeat_lost(world, node, chooser);
+}
+
+/// A rollout begins: the template changes, and the ReplicaSet that was current is not any more.
+pub fn change_template(world: &mut World, workload: WorkloadId, spec: PodSpec) {
+    let Some(previous) = world.cluster.workload(workload).template else { return };
+    let template = world.cluster.intern_spec(spec);
+    world.cluster.update_workload(workload, |workload| {
+        workload.template = Some(template);
+        if let Detail::StatefulSet(set) = &mut workload.detail {
+            set.current_template = set.current_template.or(Some(previous));
+            set.updating = true;
+            set.update_revision = Name::new(&format!("{}-sim", workload.key.name));
+        }
+    });
+    for replica_set in world.cluster.owned_workloads(workload).to_vec() {
+        let current = is_rolled_back_to(&world.cluster, replica_set, template);
+        world.cluster.update_workload(replica_set, |workload| {
+            if let Detail::ReplicaSet(detail) = &mut workload.detail {
+                detail.current = current;
+            }
+        });
+    }
+}
+
+/// The ReplicaSet has the new template already, apart from the hash that its own carries as label.
+fn is_rolled_back_to(cluster: &Cluster, replica_set: WorkloadId, template: SpecId) -> bool {
+    let Some(own) = cluster.workload(replica_set).template else { return false };
+    let (own, template) = (cluster.catalog.spec(own), cluster.catalog.spec(template));
+    let hash = Name::new("pod-template-hash");
+    let labels = own.labels.iter().filter(|label| label.0 != hash).collect();
+    PodSpec { labels, ..own.clone() } == *template
 }

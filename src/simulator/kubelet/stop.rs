@@ -83,7 +83,12 @@ pub(in crate::simulator) fn note_requests_at_risk(world: &mut World, id: PodId, 
         return;
     }
     let Some(serves_on) = serves_on(world, id, forced) else { return };
-    let dropped = world.length(Delay::Proxy, chooser);
+    let mut dropped = world.length(Delay::Proxy, chooser);
+    let api_servers = world.cluster.nodes().filter(|(_, node)| !node.gone).filter_map(|(_, node)| node.api_since);
+    let reconnected = api_servers.min().map(|since| since + world.physics.range(Delay::Reconnect).1 - world.now);
+    if let Some(left) = reconnected.filter(|left| left.0 > 0) {
+        dropped = dropped.max(world.length(Delay::Reconnect, chooser).min(left));
+    }
     if dropped <= serves_on {
         return;
     }

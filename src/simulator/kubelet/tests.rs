@@ -451,7 +451,13 @@ fn the_mirror_of_a_static_pod_comes_back() {
 
 /// Requests at risk when a pod behind a Service is deleted.
 fn at_risk(spec: PodSpec, headless: bool) -> Vec<i64> {
+    at_risk_beside(spec, headless, None, &mut First)
+}
+
+/// The same, while the API server is back since then.
+fn at_risk_beside(spec: PodSpec, headless: bool, api_since: Option<Time>, chooser: &mut dyn Chooser) -> Vec<i64> {
     let (mut cluster, _) = cluster(spec, 1, &[0]);
+    cluster.update_node(NodeId(0), |node| node.api_since = api_since);
     cluster.add_service(Service {
         namespace: "default".into(),
         name: "web".into(),
@@ -464,7 +470,7 @@ fn at_risk(spec: PodSpec, headless: bool) -> Vec<i64> {
     });
     cluster.reindex();
     let mut world = world(cluster, Down::None);
-    world.delete_pod(POD, None, &mut First);
+    world.delete_pod(POD, None, chooser);
     let millis = world.trace.iter().filter_map(|record| match record.event {
         Event::RequestsAtRisk { millis, .. } => Some(millis),
         _ => None,
@@ -481,6 +487,28 @@ fn requests_are_at_risk_until_the_last_proxy_knows() {
     assert!(at_risk(PodSpec { timing: ignores, ..template() }, false).is_empty());
     assert!(at_risk(with_hook(5, Timing::default()), false).is_empty(), "a preStop delay");
     assert!(at_risk(template(), true).is_empty(), "no proxy stands before a headless Service");
+}
+
+/// Always the longest delay.
+struct Longest;
+
+impl Chooser for Longest {
+    fn pick(&mut self, _: crate::simulator::Choice, _: usize) -> usize {
+        0
+    }
+
+    fn between(&mut self, _: Delay, _: Millis, longest: Millis) -> Millis {
+        longest
+    }
+}
+
+#[test]
+fn proxies_that_lost_the_api_server_hear_late() {
+    let hook = || with_hook(5, Timing::default());
+    assert!(at_risk_beside(hook(), false, None, &mut Longest).is_empty());
+    let fresh = at_risk_beside(hook(), false, Some(Time(-10_000)), &mut Longest);
+    assert!(fresh.iter().all(|millis| (40_000..50_000).contains(millis)) && fresh.len() == 1, "{fresh:?}");
+    assert!(at_risk_beside(hook(), false, Some(Time(-60_000)), &mut Longest).is_empty(), "all are back by then");
 }
 
 #[test]
