@@ -20,19 +20,19 @@ const SHOWN: usize = 400;
 
 /// A node, as hooks are told of it.
 #[derive(Clone, Debug)]
-pub(super) struct Visit {
+pub struct Visit {
     /// Its name.
-    pub(super) node: Name,
+    pub node: Name,
     /// InternalIP, empty when unknown.
-    pub(super) address: Name,
+    pub address: Name,
     /// What its kubelet ran when the run took it in hand.
-    pub(super) from: Option<Version>,
+    pub from: Option<Version>,
     /// What it runs now.
-    pub(super) runs: Option<Version>,
+    pub runs: Option<Version>,
     /// What it gets.
-    pub(super) to: Option<Version>,
+    pub to: Option<Version>,
     /// Its part in the cluster.
-    pub(super) role: Role,
+    pub role: Role,
 }
 
 /// Address of an HTTP hook: `http` or `https`, without name and password.

@@ -24,7 +24,7 @@ pub use act::{HostTask, HostWork, JobState, Live, Role, Seen, Task};
 pub use certificates::{Pending, pending};
 pub use client::{Connection, connect};
 pub use command::Commands;
-pub use hook::Url;
+pub use hook::{Url, Visit};
 pub use journal::Journal;
 pub use lock::{Holder, Lease};
 pub use objects::{Listed, objects};

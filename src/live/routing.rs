@@ -95,7 +95,11 @@ impl Routing {
     }
 
     /// Whether every place sends to the node.
-    pub(super) async fn is_routed(&self, node: Name) -> Result<bool, Trouble> {
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Unreachable`] where an HAProxy does not answer.
+    pub async fn is_routed(&self, node: Name) -> Result<bool, Trouble> {
         for hook in &self.around.hooks {
             if let Hook::Haproxy(socket) = hook {
                 let servers = servers(socket, node).await?;
@@ -109,17 +113,24 @@ impl Routing {
     }
 
     /// Stops routing to the node. `labelled`: when it was labelled for it, if it was. HAProxy's sessions are waited for until none
-    /// is left or the time for it is over.
-    pub(super) async fn stop(&mut self, visit: &Visit, labelled: Option<Time>, now: Time) -> Result<(), Trouble> {
+    /// is left or the time for it is over; of one that has no server for the node the operator is told.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Refused`] where a hook has failed for good, else it is to be called again: what was done is not done twice.
+    pub async fn stop(&mut self, visit: &Visit, labelled: Option<Time>, now: Time) -> Result<(), Trouble> {
         for (number, hook) in self.around.hooks.clone().into_iter().enumerate() {
             if self.is_done(visit, Step::Stop(number)) {
                 continue;
             }
             match hook {
-                // Looked at again each time: that costs nothing.
                 Hook::Haproxy(socket) => {
-                    drain(&socket, visit.node).await?;
-                    continue;
+                    // Looked at again each time: that costs nothing.
+                    if drain(&socket, visit.node).await? {
+                        continue;
+                    }
+                    let text = format!("HAProxy {socket} has no server {}: nothing was drained there", visit.node);
+                    self.operator.tell(&text);
                 }
                 Hook::Http { stop, .. } => post(&stop, "stop-routing", visit).await?,
                 Hook::Command { stop, .. } => command(&stop, "routing hook", visit, &[]).await?,
@@ -160,7 +171,11 @@ impl Routing {
     }
 
     /// Resumes routing to the node.
-    pub(super) async fn resume(&mut self, visit: &Visit) -> Result<(), Trouble> {
+    ///
+    /// # Errors
+    ///
+    /// As [`Routing::stop`].
+    pub async fn resume(&mut self, visit: &Visit) -> Result<(), Trouble> {
         for (number, hook) in self.around.hooks.clone().into_iter().enumerate().rev() {
             if self.is_done(visit, Step::Resume(number)) {
                 continue;
@@ -256,9 +271,13 @@ fn with(visit: &Visit, version: String) -> String {
     if known.is_empty() { visit.node.to_string() } else { format!("{} ({})", visit.node, known.join(", ")) }
 }
 
-/// Drains the node's servers and waits for their sessions.
-async fn drain(socket: &str, node: Name) -> Result<(), Trouble> {
-    for server in servers(socket, node).await? {
+/// Drains the node's servers and waits for their sessions. `false`: there is none.
+async fn drain(socket: &str, node: Name) -> Result<bool, Trouble> {
+    let servers_of_node = servers(socket, node).await?;
+    if servers_of_node.is_empty() {
+        return Ok(false);
+    }
+    for server in servers_of_node {
         ask(socket, &format!("set server {}/{} state drain", server.backend, server.name)).await?;
     }
     let start = Instant::now();
@@ -270,7 +289,7 @@ async fn drain(socket: &str, node: Name) -> Result<(), Trouble> {
         }
         let sessions: u64 = servers.iter().map(|server| server.sessions).sum();
         if sessions == 0 || start.elapsed() > SESSIONS {
-            return Ok(());
+            return Ok(true);
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -283,6 +302,7 @@ mod tests {
 
     use futures::FutureExt;
     use futures::future::BoxFuture;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::super::hook::tests::{server, visit};
     use super::*;
@@ -291,10 +311,13 @@ mod tests {
     struct Played {
         replies: Mutex<Vec<Reply>>,
         asked: Mutex<Vec<String>>,
+        told: Mutex<Vec<String>>,
     }
 
     impl Operator for Played {
-        fn tell(&self, _: &str) {}
+        fn tell(&self, text: &str) {
+            self.told.lock().unwrap().push(text.to_owned());
+        }
 
         fn ask<'a>(&'a self, request: &'a str) -> BoxFuture<'a, Reply> {
             self.asked.lock().unwrap().push(request.to_owned());
@@ -304,7 +327,8 @@ mod tests {
     }
 
     fn routing(around: Around, replies: &[Reply]) -> (Routing, Arc<Played>) {
-        let played = Arc::new(Played { replies: Mutex::new(replies.to_vec()), asked: Mutex::default() });
+        let played =
+            Arc::new(Played { replies: Mutex::new(replies.to_vec()), asked: Mutex::default(), told: Mutex::default() });
         (Routing::new(around, Arc::clone(&played) as Arc<dyn Operator>), played)
     }
 
@@ -362,6 +386,31 @@ mod tests {
         let asked = asked.join().unwrap();
         assert!(asked[1].contains("stop-routing") && asked[2].contains("resume-routing"), "{asked:?}");
         assert_eq!(lines(&file), ["stop n1", "resume n1"]);
+    }
+
+    #[tokio::test]
+    async fn of_a_proxy_without_the_server_the_operator_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("proxy").display().to_string();
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut question = [0; 64];
+                let _ = stream.read(&mut question).await;
+                let _ = stream.write_all(b"# pxname,svname,scur,status\nweb,n2,0,UP\n").await;
+            }
+        });
+        let around = Around { hooks: vec![Hook::Haproxy(socket.clone())], ..Around::default() };
+        let (mut routing, operator) = routing(around, &[]);
+        for _ in 0..2 {
+            routing.stop(&visit(), None, Time(0)).await.unwrap();
+        }
+        assert_eq!(
+            *operator.told.lock().unwrap(),
+            [format!("HAProxy {socket} has no server n1: nothing was drained there")]
+        );
+        // Its other servers stay as they are.
+        assert!(routing.is_routed("n2".into()).await.unwrap());
     }
 
     #[tokio::test]

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cmsim::live::ssh::{Error, Hop, Sudo};
 
-use super::sshd::{Sshd, keygen, kill, user};
+use super::ground::keygen;
+use super::sshd::{Sshd, kill, user};
 use super::{block_on, one, with_sshd};
 
 #[test]

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::api::Api;
+use super::ground::keygen;
 use super::played::Host;
-use super::sshd::{keygen, user};
+use super::sshd::user;
 
 const ATTESTED: &str = "release-notes,add-ons,graceful-stop,no-other-work";
 

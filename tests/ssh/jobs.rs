@@ -8,27 +8,13 @@ use std::time::Duration;
 
 use cmsim::cluster::Millis;
 use cmsim::live::ssh::{Error, Hosts, JobState};
-use cmsim::recipe::{Job, JobStep};
+use cmsim::recipe::JobStep;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::ground::{end, job, step};
 use super::sshd::{Sshd, kill};
 use super::{one, with_sshd};
-
-fn step(name: &str, run: &str) -> JobStep {
-    JobStep {
-        name: name.to_owned(),
-        check: String::new(),
-        run: run.to_owned(),
-        verify: String::new(),
-        timeout: Millis::secs(20),
-        once: false,
-    }
-}
-
-fn job(id: &str, steps: Vec<JobStep>) -> Job {
-    Job { id: id.to_owned(), steps }
-}
 
 /// A step that leaves a line for each time it runs.
 fn counted(sshd: &Sshd, name: &str, more: &str) -> JobStep {
@@ -37,18 +23,6 @@ fn counted(sshd: &Sshd, name: &str, more: &str) -> JobStep {
 
 fn counts(sshd: &Sshd) -> Vec<String> {
     fs::read_to_string(sshd.path("counts")).unwrap_or_default().lines().map(str::to_owned).collect()
-}
-
-/// Waits until nothing goes on any more, as an operator does who runs the command again after every error.
-async fn end(hosts: &Hosts, job: &Job) -> JobState {
-    loop {
-        match hosts.ensure_job("n1", job).await {
-            Ok(state) if state.is_over() => return state,
-            Ok(_) => {}
-            Err(error) => assert!(error.is_unreachable(), "{error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 /// The process of the job's attempt.
@@ -246,7 +220,7 @@ fn connections_that_break_anywhere_start_a_job_once() {
 #[test]
 fn sessions_killed_at_any_time_do_not_disturb_a_job() {
     with_sshd(|sshd| async move {
-        let steps = (0..10).map(|index| counted(&sshd, &format!("s{index}"), "sleep 0.1")).collect();
+        let steps = (0..10).map(|index| counted(&sshd, &format!("s{index}"), "sleep 0.6")).collect();
         let up = job("up", steps);
         let hosts = one(sshd.target(), sshd.settings());
         let mut cuts = 0;

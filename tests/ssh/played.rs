@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Runtime;
 
-use super::sshd::keygen;
+use super::ground::keygen;
 
 /// A running host; it ends with this value.
 pub struct Host {

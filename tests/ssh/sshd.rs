@@ -5,12 +5,12 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use cmsim::live::ssh::{Settings, Target};
 use tempfile::TempDir;
+
+use super::ground::{self, free_port, keygen};
 
 pub struct Sshd {
     pub folder: TempDir,
@@ -86,9 +86,7 @@ impl Sshd {
 
     /// Settings with the host's key known, no agent, and nobody to ask.
     pub fn settings(&self) -> Settings {
-        let nobody = |file: &Path| Err(std::io::Error::other(format!("nobody to ask for {}", file.display())));
-        let mut settings = Settings::of_user(self.folder.path(), None, Arc::new(nobody));
-        settings.known_hosts = vec![self.path("known_hosts")];
+        let mut settings = ground::settings(self.folder.path());
         settings.jobs = self.path("jobs").display().to_string();
         settings
     }
@@ -138,24 +136,6 @@ fn program() -> Option<PathBuf> {
 pub fn user() -> String {
     let output = Command::new("id").arg("-un").output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-pub fn keygen(file: &Path, kind: &str, passphrase: &str) {
-    let mut command = Command::new("ssh-keygen");
-    command.args(["-q", "-t", kind, "-N", passphrase, "-C", "test", "-f"]).arg(file);
-    assert!(command.status().unwrap().success());
-}
-
-/// Ports below those that the kernel gives to clients, so that nobody takes one in between.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let own = (std::process::id() % 180) as u16 * 50;
-    loop {
-        let port = 20_000 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 fn config(at: &Path, port: u16, more: &str) -> String {
