@@ -434,8 +434,7 @@ mod tests {
 
     fn node(revision: u64) -> DynamicObject {
         let revision = revision.to_string();
-        let node =
-            json!({"metadata": {"name": "n", "uid": "n", "resourceVersion": revision}, "spec": {"unschedulable": true}});
+        let node = json!({"metadata": {"name": "n", "uid": "n", "resourceVersion": revision}, "spec": {"unschedulable": true}});
         serde_json::from_value(node).unwrap()
     }
 
@@ -476,7 +475,11 @@ mod tests {
         told.look(last + 6);
         assert_eq!(told.page.events(), ["start", "object", "begin", "gap"], "not quiet yet");
         told.look(last + 7);
-        assert_eq!(told.page.events()[4..], ["start", "object", "object", "begin"], "nobody has to tell a change for it");
+        assert_eq!(
+            told.page.events()[4..],
+            ["start", "object", "object", "begin"],
+            "nobody has to tell a change for it"
+        );
         told.look(last + 9);
         told.hear(last + 9, POD, Ok(watcher::Event::Delete(pod(32, &json!({"phase": "Running"})))));
         assert_eq!(told.page.events()[8..], ["pod.gone"]);

@@ -361,13 +361,22 @@ impl Replay<'_> {
                     knows(state, owner) && stateful_set::plan(state, owner, now).contains(&Step::Delete(id))
                 })
             }
-            // Which of its old pods goes first is open (J.4).
+            // Which of its old pods goes first is open (J.4). It waits until it sees what it has done itself (`expectations` in
+            // pkg/controller/daemon/daemon_controller.go).
             Detail::DaemonSet(_) => {
-                let choices = cluster.pods_of_workload(owner).len();
-                self.states().filter(knows_pod).any(|state| {
-                    (0..choices).any(|choice| {
-                        leaves(self.chosen(state, Task::SyncWorkload(owner), &mut Nth(choice)))
-                    })
+                let pods = cluster.pods_of_workload(owner);
+                let (choices, newest) = (pods.len(), pods.iter().copied().max());
+                let deleted = self.deleted_by_controller.iter().copied();
+                let deleted: Vec<PodId> =
+                    deleted.filter(|&pod| cluster.pod(pod).owner == Owner::Workload(owner)).collect();
+                let sees_itself = |state: &&Cluster| {
+                    let knows = |pod: PodId| pod.index() < state.pods().len();
+                    let leaves =
+                        |&pod: &PodId| knows(pod) && (state.pod(pod).deletion.is_some() || state.pod(pod).gone);
+                    newest.is_none_or(knows) && deleted.iter().all(leaves)
+                };
+                self.states().filter(knows_pod).filter(sees_itself).any(|state| {
+                    (0..choices).any(|choice| leaves(self.chosen(state, Task::SyncWorkload(owner), &mut Nth(choice))))
                 })
             }
             Detail::Deployment(_) | Detail::Job(_) | Detail::CronJob(_) | Detail::Other => {

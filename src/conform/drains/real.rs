@@ -42,7 +42,9 @@ pub(super) fn time(start: Time, seconds: f64) -> String {
 impl Replay<'_> {
     /// The run does something. Cordons are looked for where their events are; evictions have lines of their own.
     pub(super) fn act(&mut self, act: &Act) {
-        self.report.count("acts of the run");
+        if !self.lines[self.at].earlier {
+            self.report.count("acts of the run");
+        }
         let node = act.node.as_deref().map(Name::new);
         let Some(real) = &mut self.real else { return };
         match (act.what.as_str(), node) {

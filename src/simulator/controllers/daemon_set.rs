@@ -109,7 +109,8 @@ pub(super) fn sync(world: &mut World, id: WorkloadId, chooser: &mut dyn Chooser)
 
 /// Sees a set for the first time, and does nothing yet.
 pub(super) fn meet(world: &mut World, id: WorkloadId) {
-    if let (Some(_), Some(template)) = (world.cluster.workload(id).as_daemon_set(), world.cluster.workload(id).template) {
+    if let (Some(_), Some(template)) = (world.cluster.workload(id).as_daemon_set(), world.cluster.workload(id).template)
+    {
         learn(world, id, template);
     }
 }
