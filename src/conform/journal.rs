@@ -1,8 +1,9 @@
 //! The journal of a real run (DRAINS.md, "Journals"): is every event one that the model allows?
 //!
-//! A run that is continued goes on in the same file. Each start, and each watch that had to begin anew, writes all objects once more,
-//! so a journal is a row of parts. What happened between two parts nobody saw, and that is said.
+//! A run that is continued goes on in the same file. Each start, and each time that watches broke or had to begin anew, writes all
+//! objects once more, so a journal is a row of parts. What happened between two parts nobody saw, and that is said.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -11,7 +12,7 @@ use serde_json::Value;
 use super::Report;
 use super::drains::check_journal;
 use super::drains::event::{self, Act, Line, Recorded, Request, Start};
-use crate::cluster::Time;
+use crate::cluster::{Cluster, Name, Time};
 use crate::import;
 
 /// What every part begins with.
@@ -48,12 +49,20 @@ fn of_text(name: &str, text: &str) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let parts = parts(name, text, &mut report)?;
     let mut seen_until: Option<(Time, String)> = None;
-    for part in parts {
+    let mut before = Before::default();
+    for mut part in parts {
         let begun: jiff::Timestamp =
             part.start.time.parse().with_context(|| format!("{name} line {}: field `time`", part.number))?;
         let begun = Time(begun.as_millisecond());
         if let Some((until, why)) = &seen_until {
             report.pass_over(&format!("nobody watched from {} to {} ({why})", when(*until), when(begun)));
+        }
+        let gap = part.lines.iter().position(|line| matches!(line.event, Recorded::Gap { .. }));
+        let unseen = gap.map(|gap| part.lines.split_off(gap + 1)).unwrap_or_default();
+        for line in &unseen {
+            if matches!(line.event, Recorded::Act(_) | Recorded::HostStarted(_) | Recorded::HostEnded(_)) {
+                report.pass_over("what the run did while nobody watched");
+            }
         }
         let last = part.lines.iter().map(|line| line.t).fold(0.0, f64::max);
         let why = part.lines.iter().rev().find_map(|line| match &line.event {
@@ -74,13 +83,67 @@ fn of_text(name: &str, text: &str) -> anyhow::Result<Report> {
         let server = part.objects.iter().filter_map(import::api_server_version).min().or(part.start.server);
         let cluster = import::from_live(&part.objects, &kinds, server, begun)
             .with_context(|| format!("{name}: the objects from line {} on", part.number))?;
-        let grace = part.lines.iter().find_map(|line| match &line.event {
+        let lines = before.carried_into(part.lines, &cluster);
+        before.note(&lines, unseen);
+        let grace = lines.iter().find_map(|line| match &line.event {
             Recorded::Act(act) => act.grace,
             _ => None,
         });
-        report.add(check_journal(name.to_owned(), grace, in_order(part.lines), cluster)?);
+        report.add(check_journal(name.to_owned(), grace, in_order(lines), cluster)?);
     }
     Ok(report)
+}
+
+/// What the parts so far leave under way.
+#[derive(Default)]
+struct Before {
+    /// The last work on each node's host.
+    upgrades: BTreeMap<String, Line>,
+    /// What the run did after the last part, while nobody watched.
+    unseen: Vec<Line>,
+}
+
+impl Before {
+    /// Takes note of a part, and of what the run did after it.
+    fn note(&mut self, lines: &[Line], unseen: Vec<Line>) {
+        for line in lines.iter().chain(&unseen) {
+            match &line.event {
+                Recorded::Act(Act { what, node: Some(node), .. }) if what == "upgrade-host" => {
+                    self.upgrades.insert(node.clone(), line.clone());
+                }
+                Recorded::Act(Act { what, node: Some(node), .. }) if what == "begin" => {
+                    self.upgrades.remove(node);
+                }
+                _ => {}
+            }
+        }
+        // Whatever a run was at when it ended has its answer.
+        let ended = unseen.iter().any(|line| matches!(line.event, Recorded::End {}));
+        self.unseen = if ended { Vec::new() } else { unseen };
+    }
+
+    /// The lines of the next part, with the deeds before it whose effects it may tell.
+    fn carried_into(&mut self, lines: Vec<Line>, cluster: &Cluster) -> Vec<Line> {
+        let at_work = |node: &str| {
+            let marks = cluster.find_node(Name::new(node)).map(|id| &cluster.node(id).marks);
+            marks.is_some_and(|marks| marks.started.is_some() && marks.uncordoned.is_none() && marks.outcome.is_none())
+        };
+        let work = self.upgrades.iter().filter(|(node, _)| at_work(node)).map(|(_, line)| line.clone());
+        let others = std::mem::take(&mut self.unseen).into_iter();
+        let others = others.filter(|line| matches!(&line.event, Recorded::Act(act) if act.what != "upgrade-host"));
+        let mut all: Vec<Line> = work.chain(others).map(|line| Line { rv: 0, t: 0.0, earlier: true, ..line }).collect();
+        // An answer to what was asked before the part: what it rests on was not seen.
+        for line in lines {
+            let asked = |pod: &Line, ns: &str, name: &str| matches!(&pod.event, Recorded::Act(act) if act.what == "evict" && act.ns == ns && act.pod == name);
+            if let Recorded::Evict(answer) = &line.event
+                && all.iter().rev().find(|act| asked(act, &answer.ns, &answer.pod)).is_some_and(|act| act.earlier)
+            {
+                continue;
+            }
+            all.push(line);
+        }
+        all
+    }
 }
 
 fn when(time: Time) -> String {
@@ -161,6 +224,10 @@ mod tests {
     /// A run of `cmsim apply` on a real control plane with played kubelets (`tests/light`), interrupted on its first node and continued.
     const CONTINUED: &str = include_str!("../../fixtures/journals/continued.jsonl");
 
+    /// A kubeadm upgrade from 1.36.3 to 1.37.2 of a control-plane node, whose API server was away twice, and three workers; the run
+    /// was stopped in between and continued. Parts in which next to nothing happened are left out.
+    const KUBEADM: &str = include_str!("../../fixtures/journals/kubeadm.jsonl");
+
     fn held(text: &str) -> Report {
         of_text("journal", text).unwrap_or_else(|error| panic!("{error:#}"))
     }
@@ -171,10 +238,14 @@ mod tests {
 
     /// The journal with lines put in after the one that begins so.
     fn forged(after: &str, lines: &[Value]) -> String {
-        let at = CONTINUED.find(after).unwrap_or_else(|| panic!("no line begins with {after}"));
-        let end = at + CONTINUED[at..].find('\n').unwrap() + 1;
+        put_in(CONTINUED, after, lines)
+    }
+
+    fn put_in(journal: &str, after: &str, lines: &[Value]) -> String {
+        let at = journal.find(after).unwrap_or_else(|| panic!("no line begins with {after}"));
+        let end = at + journal[at..].find('\n').unwrap() + 1;
         let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        format!("{}{lines}{}", &CONTINUED[..end], &CONTINUED[end..])
+        format!("{}{lines}{}", &journal[..end], &journal[end..])
     }
 
     /// The only kind of fact that is told to be wrong, in the line where it is.
@@ -402,5 +473,105 @@ mod tests {
         let report = held(&format!("{}\n{gap}\n{second}", first.join("\n")));
         assert_eq!(mismatches(&report), Vec::<String>::new());
         assert!(report.not_modelled.keys().any(|why| why.ends_with("(the watch of pods starts anew)")), "{report:?}");
+    }
+
+    #[test]
+    fn an_upgrade_with_kubeadm_is_what_the_model_allows() {
+        let report = held(KUBEADM);
+        assert_eq!(mismatches(&report), Vec::<String>::new());
+        let checked = |kind: &str| report.checked.get(kind).copied().unwrap_or(0);
+        assert_eq!(checked("eviction answers"), 15);
+        assert_eq!(checked("node.version"), 4);
+        assert_eq!(checked("job.status"), 10, "Jobs that kubeadm creates");
+        assert_eq!(checked("acts of the run"), 62);
+        let others: Vec<&String> = report.not_modelled.keys().filter(|why| !why.starts_with("objects taken")).collect();
+        let gaps = others.iter().filter(|why| why.starts_with("nobody watched from")).count();
+        assert_eq!((gaps, others.len()), (3, 6), "{others:#?}");
+        assert_eq!(report.not_modelled["pods that end by themselves"], 2, "of those Jobs");
+        assert!(!report.not_modelled.keys().any(|why| why.starts_with("static pods")), "{others:#?}");
+    }
+
+    #[test]
+    fn a_daemon_set_that_is_rolled_too_fast_is_wrong() {
+        let too_soon = json!({"rv": 2269, "t": 8.6, "ev": "pod.deleting", "grace": 30, "node": "cmsim-lab-worker2",
+            "ns": "kube-system", "pod": "kube-proxy-sc46p"});
+        let text = put_in(KUBEADM, r#"{"rv":2268,"#, &[too_soon]);
+        assert_wrong(&text, "pod.deleting", r#""pod":"kube-proxy-sc46p","rv":2269"#);
+        // Nothing is rolled if the template stays.
+        let stays = |line: &&str| !(line.starts_with(r#"{"rv":2261,"#) && line.contains(r#""kind":"DaemonSet""#));
+        let text: String = KUBEADM.lines().filter(stays).map(|line| format!("{line}\n")).collect();
+        assert!(text.len() < KUBEADM.len());
+        assert_wrong(&text, "pod.deleting", r#""ev":"pod.deleting","grace":30,"node":"cmsim-lab-control-plane""#);
+    }
+
+    /// A run that evicts a pod and upgrades its host while nobody watches; the rest of the lines are of the part after that.
+    fn while_nobody_watched(lines: &[Value]) -> Report {
+        let node = |record: &str, cordoned: bool| {
+            json!({"rv": 1, "t": 0, "ev": "object", "object": {
+                "apiVersion": "v1", "kind": "Node",
+                "metadata": {"name": "n1", "uid": "n", "annotations": {"cmsim.dev/run": record}},
+                "spec": {"unschedulable": cordoned},
+                "status": {
+                    "nodeInfo": {"kubeletVersion": "v1.36.3"}, "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"},
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                },
+            }})
+        };
+        let pod = |name: &str| {
+            json!({"rv": 1, "t": 0, "ev": "object", "object": {
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop", "uid": name},
+                "spec": {"nodeName": "n1", "containers": [{"name": "c"}]},
+                "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+            }})
+        };
+        let start = |time: &str| json!({"rv": 1, "t": 0, "ev": "start", "format": FORMAT, "time": time, "server": "v1.36.3", "kinds": ["Node", "Pod"]});
+        let begin = json!({"rv": 9, "t": 0, "ev": "begin"});
+        let mut all = vec![
+            start("2026-11-26T07:49:16Z"),
+            node("{}", false),
+            pod("a"),
+            pod("b"),
+            begin.clone(),
+            json!({"rv": 9, "t": 1, "ev": "act", "what": "begin", "node": "n1"}),
+            json!({"rv": 9, "t": 2, "ev": "gap", "why": "the watch of pods: gone"}),
+            json!({"rv": 9, "t": 4, "ev": "act", "what": "cordon", "node": "n1"}),
+            json!({"rv": 9, "t": 5, "ev": "act", "what": "upgrade-host", "node": "n1", "version": "v1.37.2"}),
+            json!({"rv": 9, "t": 5.5, "ev": "host.started", "node": "n1"}),
+            json!({"rv": 9, "t": 6, "ev": "act", "what": "evict", "node": "n1", "ns": "shop", "pod": "a"}),
+            start("2026-11-26T07:49:26Z"),
+            node(r#"{"started": "2026-11-26T07:49:17Z"}"#, true),
+            pod("a"),
+            pod("b"),
+            begin,
+        ];
+        all.extend_from_slice(lines);
+        held(&all.iter().map(|line| format!("{line}\n")).collect::<String>())
+    }
+
+    #[test]
+    fn what_the_run_does_while_nobody_watches_may_show_later() {
+        let deleting = |pod: &str| {
+            let reason = "EvictionByEvictionAPI";
+            [
+                json!({"rv": 10, "t": 0.1, "ev": "pod.disruptionTarget", "ns": "shop", "pod": pod, "reason": reason}),
+                json!({"rv": 11, "t": 0.1, "ev": "pod.deleting", "ns": "shop", "pod": pod, "grace": 30, "reason": reason}),
+            ]
+        };
+        let version = |version: &str| json!({"rv": 20, "t": 3, "ev": "node.version", "node": "n1", "version": version});
+        // The answer of the model to a request of which nobody knows what it saw is worth nothing.
+        let answer = json!({"rv": 9, "t": 0.2, "ev": "evict", "ns": "shop", "pod": "a", "code": 201, "rv_hi": 12});
+        let mut lines = deleting("a").to_vec();
+        lines.extend([answer, version("v1.37.2")]);
+        let report = while_nobody_watched(&lines);
+        assert_eq!(mismatches(&report), Vec::<String>::new());
+        assert_eq!(report.not_modelled["what the run did while nobody watched"], 4);
+        assert_eq!(report.not_modelled["evictions whose answer is not known"], 1);
+        assert_eq!(report.checked["acts of the run"], 1);
+        let span = "nobody watched from 2026-11-26T07:49:18Z to 2026-11-26T07:49:26Z (the watch of pods: gone)";
+        assert!(report.not_modelled.contains_key(span), "{:?}", report.not_modelled);
+
+        let kinds = |report: &Report| report.mismatches.iter().map(|one| one.kind.clone()).collect::<Vec<_>>();
+        assert_eq!(kinds(&while_nobody_watched(&deleting("b"))), ["pod.disruptionTarget", "pod.deleting"]);
+        assert_eq!(kinds(&while_nobody_watched(&[version("v1.37.1")])), ["node.version"]);
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures::StreamExt;
 use kube::api::{Api, DynamicObject, ListParams};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -19,6 +20,17 @@ use crate::import;
 
 /// How many objects an answer of the API server holds.
 pub(super) const PAGE: u32 = 500;
+
+/// How long after a failure a watch is tried again: ever longer while it goes on failing.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// How long all watches have to be whole after a disturbance until the journal goes on: an API server that goes away breaks them
+/// all, but not at once, and each time all objects are written anew.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether they are.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Reads everything once; `read` is told the kind and how many there are.
 ///
@@ -87,11 +99,29 @@ struct Shelf {
     complete: bool,
     /// Why nothing is heard; `None`: all is well.
     broken: Option<String>,
+    /// The kind is not served, or not allowed, and the model can do without.
+    refused: bool,
+}
+
+impl Shelf {
+    /// The objects are known, and so are their changes.
+    fn is_whole(&self) -> bool {
+        self.refused || self.complete && self.broken.is_none() && self.fresh.is_none()
+    }
+}
+
+/// The shelves of all kinds.
+struct Shelves {
+    all: Vec<Shelf>,
+    /// They have been written into the journal.
+    written: bool,
+    /// When a watch broke or began anew after that.
+    disturbed: Option<Instant>,
 }
 
 /// All that is known, kept up to date in the background until it is dropped.
 pub(super) struct Store {
-    shelves: Arc<Mutex<Vec<Shelf>>>,
+    shelves: Arc<Mutex<Shelves>>,
     changed: Arc<Notify>,
     watches: Vec<AbortHandle>,
 }
@@ -105,26 +135,49 @@ impl Drop for Store {
 impl Store {
     /// Begins to watch every kind; what is told stands in the journal.
     pub(super) fn start(connection: &Connection, journal: Journal) -> Store {
-        let shelves: Arc<Mutex<Vec<Shelf>>> = Arc::new(Mutex::new(KINDS.iter().map(|_| Shelf::default()).collect()));
+        let all = KINDS.iter().map(|_| Shelf::default()).collect();
+        let shelves = Arc::new(Mutex::new(Shelves { all, written: false, disturbed: None }));
         let changed = Arc::new(Notify::new());
-        let watches = KINDS.iter().enumerate().map(|(number, kind)| {
+        let mut watches: Vec<AbortHandle> = Vec::new();
+        watches.extend(KINDS.iter().enumerate().map(|(number, kind)| {
             let api: Api<DynamicObject> = Api::all_with(connection.client.clone(), &kind.resource());
             let (shelves, changed) = (Arc::clone(&shelves), Arc::clone(&changed));
             let (journal, version) = (journal.clone(), connection.version);
             let watch = async move {
                 let config = watcher::Config::default().page_size(PAGE).any_semantic();
-                let mut events = watcher(api, config).default_backoff().boxed();
-                while let Some(event) = events.next().await {
-                    let mut shelves = lock(&shelves);
-                    take(&mut shelves[number], kind, event, &journal);
-                    write_down(&shelves, &journal, version);
-                    drop(shelves);
-                    changed.notify_one();
+                let mut pause = FIRST_PAUSE;
+                loop {
+                    let mut events = watcher(api.clone(), config.clone()).boxed();
+                    // One that has failed begins anew: whether it goes on from where it was would show only at the next change,
+                    // and of some kinds nothing ever changes.
+                    while let Some(event) = events.next().await {
+                        let failed = event.is_err();
+                        if matches!(event, Ok(watcher::Event::InitDone)) {
+                            pause = FIRST_PAUSE;
+                        }
+                        let mut shelves = lock(&shelves);
+                        take(&mut shelves, number, event, &journal, Instant::now());
+                        write_down(&mut shelves, &journal, version, Instant::now());
+                        drop(shelves);
+                        changed.notify_one();
+                        if failed {
+                            break;
+                        }
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             };
             tokio::spawn(watch).abort_handle()
-        });
-        let watches = watches.collect();
+        }));
+        let (all, version) = (Arc::clone(&shelves), connection.version);
+        let look = async move {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                write_down(&mut lock(&all), &journal, version, Instant::now());
+            }
+        };
+        watches.push(tokio::spawn(look).abort_handle());
         Store { shelves, changed, watches }
     }
 
@@ -136,7 +189,7 @@ impl Store {
     /// The cluster with the uid of each pod by namespace and name, or why it is not known now.
     pub(super) fn cluster(&self, connection: &Connection, now: Time) -> Result<(Cluster, Uids), String> {
         let shelves = lock(&self.shelves);
-        for (shelf, kind) in shelves.iter().zip(&KINDS) {
+        for (shelf, kind) in shelves.all.iter().zip(&KINDS) {
             if let Some(why) = &shelf.broken {
                 return Err(format!("watching {}: {why}", kind.plural));
             }
@@ -145,10 +198,10 @@ impl Store {
             }
         }
         let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.kind).collect();
-        let objects = shelves.iter().flat_map(|shelf| shelf.objects.values().map(Arc::as_ref));
+        let objects = shelves.all.iter().flat_map(|shelf| shelf.objects.values().map(Arc::as_ref));
         let cluster =
             import::from_live(objects, &kinds, connection.version, now).map_err(|errors| errors.to_string())?;
-        let pods = shelves.iter().zip(&KINDS).filter(|(_, kind)| kind.kind == "Pod");
+        let pods = shelves.all.iter().zip(&KINDS).filter(|(_, kind)| kind.kind == "Pod");
         let uids = pods.flat_map(|(shelf, _)| &shelf.objects).filter_map(|((namespace, name), pod)| {
             let uid = pod.pointer("/metadata/uid")?.as_str()?;
             Some(((Name::new(namespace), Name::new(name)), Name::new(uid)))
@@ -160,13 +213,13 @@ impl Store {
     pub(super) fn field(&self, kind: &str, namespace: &str, name: &str, pointer: &str) -> Option<Value> {
         let number = KINDS.iter().position(|one| one.kind == kind)?;
         let shelves = lock(&self.shelves);
-        shelves[number].objects.get(&(namespace.to_owned(), name.to_owned()))?.pointer(pointer).cloned()
+        shelves.all[number].objects.get(&(namespace.to_owned(), name.to_owned()))?.pointer(pointer).cloned()
     }
 
     /// Puts an answer of the API server in, so that what was written is seen before the watch tells it. `None`: it is gone.
     pub(super) fn put(&self, kind: &str, key: (&str, &str), object: Option<&DynamicObject>) {
         let Some(number) = KINDS.iter().position(|one| one.kind == kind) else { return };
-        let shelf = &mut lock(&self.shelves)[number];
+        let shelf = &mut lock(&self.shelves).all[number];
         let key = (key.0.to_owned(), key.1.to_owned());
         match object {
             Some(object) => insert(&mut shelf.objects, key, Arc::new(plain(&KINDS[number], object))),
@@ -177,42 +230,54 @@ impl Store {
     }
 }
 
-fn lock(shelves: &Mutex<Vec<Shelf>>) -> MutexGuard<'_, Vec<Shelf>> {
+fn lock(shelves: &Mutex<Shelves>) -> MutexGuard<'_, Shelves> {
     shelves.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Once all objects are known they stand in the journal, and changes after them.
-fn write_down(shelves: &[Shelf], journal: &Journal, version: Option<Version>) {
-    if journal.follows() || !shelves.iter().all(|shelf| shelf.complete && shelf.fresh.is_none()) {
+/// Once all objects are known, and have been for a while after a disturbance, they stand in the journal, and changes after them.
+fn write_down(shelves: &mut Shelves, journal: &Journal, version: Option<Version>, now: Instant) {
+    let quiet = shelves.disturbed.is_none_or(|then| now.duration_since(then) >= QUIET);
+    if journal.follows() || !quiet || !shelves.all.iter().all(Shelf::is_whole) {
         return;
     }
+    shelves.written = true;
     let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.kind).collect();
     let of_kind = |(shelf, kind): (&'_ Shelf, &Kind)| (kind.kind, shelf.told.values().cloned().collect::<Vec<_>>());
-    let objects: Vec<(&str, Vec<Arc<Value>>)> = shelves.iter().zip(&KINDS).map(of_kind).collect();
+    let objects: Vec<(&str, Vec<Arc<Value>>)> = shelves.all.iter().zip(&KINDS).map(of_kind).collect();
     let objects = objects.iter().flat_map(|(kind, all)| all.iter().map(move |object| (*kind, object.as_ref())));
     journal.begin(version, &kinds, objects);
 }
 
-/// What a watch tells.
+/// What the watch of the kind of that number tells.
 fn take(
-    shelf: &mut Shelf,
-    kind: &Kind,
+    shelves: &mut Shelves,
+    number: usize,
     event: Result<watcher::Event<DynamicObject>, watcher::Error>,
     journal: &Journal,
+    now: Instant,
 ) {
+    let (shelf, kind) = (&mut shelves.all[number], &KINDS[number]);
+    let disturbed = match &event {
+        Err(error) => Some(reason(error)),
+        // A kind that was refused until now: what there is of it stands in no list yet.
+        Ok(watcher::Event::InitDone) if shelf.refused => Some("it is served now".to_owned()),
+        Ok(watcher::Event::Init) => Some("it starts anew".to_owned()),
+        Ok(_) => None,
+    };
+    let retries = shelf.refused && !matches!(event, Ok(watcher::Event::InitDone));
+    if let Some(why) = disturbed.filter(|_| shelves.written && !retries) {
+        shelves.disturbed = Some(now);
+        journal.gap(&format!("the watch of {}: {why}", kind.plural));
+    }
     match event {
-        Err(error) if kind.optional => {
-            // Not served, or not allowed: the model can do without.
-            let _ = error;
-            shelf.complete = true;
+        Err(error) if kind.optional && is_refusal(&error) => {
+            // The model can do without.
+            (shelf.complete, shelf.refused, shelf.broken) = (true, true, None);
         }
         Err(error) => shelf.broken = Some(reason(&error)),
         Ok(event) => {
             match event {
-                watcher::Event::Init => {
-                    journal.gap(&format!("the watch of {} starts anew", kind.plural));
-                    shelf.fresh = Some(Objects::new());
-                }
+                watcher::Event::Init => shelf.fresh = Some(Objects::new()),
                 watcher::Event::InitApply(object) => {
                     let key = key(&object);
                     shelf.fresh.get_or_insert_default().insert(key, Arc::new(plain(kind, &object)));
@@ -221,7 +286,7 @@ fn take(
                 watcher::Event::InitDone => {
                     shelf.objects = shelf.fresh.take().unwrap_or_default();
                     shelf.told = shelf.objects.clone();
-                    shelf.complete = true;
+                    (shelf.complete, shelf.refused) = (true, false);
                 }
                 watcher::Event::Apply(object) => {
                     let (key, object) = (key(&object), Arc::new(plain(kind, &object)));
@@ -243,6 +308,18 @@ fn take(
                 shelf.broken = None;
             }
         }
+    }
+}
+
+/// The API server does not serve the kind, or not to us.
+fn is_refusal(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => {
+            matches!(error, kube::Error::Api(status) if matches!(status.code, 403 | 404))
+        }
+        watcher::Error::WatchError(status) => matches!(status.code, 403 | 404),
+        watcher::Error::NoResourceVersion => false,
     }
 }
 
@@ -294,22 +371,34 @@ mod tests {
         store: Store,
         journal: Journal,
         page: Page,
+        start: Instant,
     }
 
     impl Told {
         fn new() -> Told {
             let page = Page::default();
-            let shelves = KINDS.iter().map(|_| Shelf { complete: true, ..Shelf::default() }).collect();
+            let all = KINDS.iter().map(|_| Shelf { complete: true, ..Shelf::default() }).collect();
+            let shelves = Shelves { all, written: false, disturbed: None };
             let store = Store { shelves: Arc::new(Mutex::new(shelves)), changed: Arc::default(), watches: Vec::new() };
-            let told = Told { store, journal: Journal::new(page.clone(), false), page };
+            let told = Told { store, journal: Journal::new(page.clone(), false), page, start: Instant::now() };
             told.relist(&pod(5, &json!({"phase": "Pending"})));
             told
         }
 
         fn tell(&self, event: watcher::Event<DynamicObject>) {
-            let mut shelves = lock(&self.store.shelves);
-            take(&mut shelves[POD], &KINDS[POD], Ok(event), &self.journal);
-            write_down(&shelves, &self.journal, None);
+            self.hear(0, POD, Ok(event));
+        }
+
+        /// A watch tells something so many seconds after the start.
+        fn hear(&self, at: u64, kind: usize, event: Result<watcher::Event<DynamicObject>, watcher::Error>) {
+            let now = self.start + Duration::from_secs(at);
+            take(&mut lock(&self.store.shelves), kind, event, &self.journal, now);
+            self.look(at);
+        }
+
+        fn look(&self, at: u64) {
+            let now = self.start + Duration::from_secs(at);
+            write_down(&mut lock(&self.store.shelves), &self.journal, None, now);
         }
 
         fn relist(&self, pod: &DynamicObject) {
@@ -333,22 +422,89 @@ mod tests {
         assert_eq!(told.store.field("Pod", "shop", "a", "/status/phase"), None);
     }
 
+    /// The API server went away.
+    fn broken() -> Result<watcher::Event<DynamicObject>, watcher::Error> {
+        refused(503)
+    }
+
+    fn refused(code: u16) -> Result<watcher::Event<DynamicObject>, watcher::Error> {
+        let status = kube::core::Status { code, message: "no".to_owned(), ..kube::core::Status::default() };
+        Err(watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status))))
+    }
+
+    fn node(revision: u64) -> DynamicObject {
+        let revision = revision.to_string();
+        let node = json!({"metadata": {"name": "n", "uid": "n", "resourceVersion": revision}, "spec": {"unschedulable": true}});
+        serde_json::from_value(node).unwrap()
+    }
+
     #[test]
     fn a_watch_that_begins_anew_is_a_gap_and_a_new_start() {
         let told = Told::new();
-        told.tell(watcher::Event::Init);
-        {
-            // Another kind goes on meanwhile: it is told by the objects of the next start.
-            let node =
-                json!({"metadata": {"name": "n", "uid": "n", "resourceVersion": "9"}, "spec": {"unschedulable": true}});
-            let event = watcher::Event::Apply(serde_json::from_value(node).unwrap());
-            let mut shelves = lock(&told.store.shelves);
-            take(&mut shelves[0], &KINDS[0], Ok(event), &told.journal);
-            write_down(&shelves, &told.journal, None);
-        }
+        told.hear(10, POD, Ok(watcher::Event::Init));
+        // Another kind goes on meanwhile: it is told by the objects of the next start.
+        told.hear(10, 0, Ok(watcher::Event::Apply(node(9))));
         assert_eq!(told.page.events(), ["start", "object", "begin", "gap"]);
-        told.tell(watcher::Event::InitApply(pod(10, &json!({"phase": "Running"}))));
-        told.tell(watcher::Event::InitDone);
+        told.hear(20, POD, Ok(watcher::Event::InitApply(pod(10, &json!({"phase": "Running"})))));
+        told.hear(20, POD, Ok(watcher::Event::InitDone));
         assert_eq!(told.page.events()[4..], ["start", "object", "object", "begin"]);
+    }
+
+    #[test]
+    fn watches_that_break_one_after_another_are_one_gap_and_one_start() {
+        let told = Told::new();
+        let all = 0..KINDS.len();
+        for kind in all.clone() {
+            told.hear(10, kind, broken());
+        }
+        told.hear(11, POD, Ok(watcher::Event::Init));
+        told.hear(11, POD, broken());
+        assert!(told.store.shelves.lock().unwrap().all[POD].broken.is_some());
+        // Each comes back by itself, and one breaks again when all others are whole.
+        for (kind, at) in all.clone().zip(20..) {
+            told.hear(at, kind, Ok(watcher::Event::Init));
+            told.hear(at, kind, Ok(watcher::Event::InitDone));
+        }
+        let last = 20 + KINDS.len() as u64 - 1;
+        told.hear(last + 2, POD, broken());
+        told.look(last + 4);
+        told.hear(last + 4, POD, Ok(watcher::Event::Init));
+        told.hear(last + 4, POD, Ok(watcher::Event::InitApply(pod(30, &json!({"phase": "Running"})))));
+        told.hear(last + 4, POD, Ok(watcher::Event::InitDone));
+        told.hear(last + 6, 0, Ok(watcher::Event::Apply(node(31))));
+        told.look(last + 6);
+        assert_eq!(told.page.events(), ["start", "object", "begin", "gap"], "not quiet yet");
+        told.look(last + 7);
+        assert_eq!(
+            told.page.events()[4..],
+            ["start", "object", "object", "begin"],
+            "nobody has to tell a change for it"
+        );
+        told.look(last + 9);
+        told.hear(last + 9, POD, Ok(watcher::Event::Delete(pod(32, &json!({"phase": "Running"})))));
+        assert_eq!(told.page.events()[8..], ["pod.gone"]);
+    }
+
+    #[test]
+    fn a_kind_that_may_be_missing_disturbs_nothing_while_it_is() {
+        let told = Told::new();
+        let optional = KINDS.iter().position(|kind| kind.optional).unwrap();
+        told.hear(1, optional, refused(404));
+        told.look(10);
+        assert_eq!(told.page.events()[3..], ["gap", "start", "object", "begin"], "it was there until now");
+        for at in 11..20 {
+            told.hear(at, optional, Ok(watcher::Event::Init));
+            told.hear(at, optional, refused(404));
+        }
+        told.hear(20, POD, Ok(watcher::Event::Delete(pod(32, &json!({"phase": "Running"})))));
+        assert_eq!(told.page.events()[7..], ["pod.gone"]);
+        told.hear(21, optional, Ok(watcher::Event::Init));
+        told.hear(21, optional, Ok(watcher::Event::InitDone));
+        told.look(30);
+        assert_eq!(told.page.events()[8..], ["gap", "start", "begin"]);
+        // What is not refused but does not answer is missing as any other.
+        told.hear(31, optional, broken());
+        told.look(40);
+        assert_eq!(told.page.events()[11..], ["gap"]);
     }
 }

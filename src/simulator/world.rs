@@ -137,16 +137,16 @@ impl World {
             Task::Turn => engine::turn(self, chooser),
             Task::Act(action) => engine::act(self, action, chooser),
             Task::SyncWorkload(id) => {
-                self.queued_workloads[id.index()] = false;
+                taken_up(&mut self.queued_workloads, id.index());
                 controllers::sync_workload(self, id, chooser);
             }
             Task::SyncBudget(id) => {
-                self.queued_budgets[id.index()] = false;
+                taken_up(&mut self.queued_budgets, id.index());
                 disruption::sync(self, id, chooser);
             }
             Task::ClearDisruptionTarget(pod) => disruption::clear_stale_condition(self, pod),
             Task::SyncService(id) => {
-                self.queued_services[id.index()] = false;
+                taken_up(&mut self.queued_services, id.index());
                 controllers::sync_service(self, id, chooser);
             }
             Task::SyncNode(id) => controllers::sync_node(self, id, chooser),
@@ -477,6 +477,13 @@ pub struct NewPod {
     pub job_finalizer: bool,
     /// With a finalizer of somebody else that its template carries.
     pub foreign_finalizer: bool,
+}
+
+/// Takes an entry off the queue. A driver may have a controller look at what nobody has queued, such as an object that is new.
+fn taken_up(queued: &mut [bool], index: usize) {
+    if let Some(queued) = queued.get_mut(index) {
+        *queued = false;
+    }
 }
 
 /// Marks an entry as queued; false if it was already.

@@ -20,6 +20,9 @@ pub struct Line {
     /// Number of the line in its file, from 1.
     #[serde(skip)]
     pub number: usize,
+    /// It stands in an earlier part of a journal, and what came of it may be told in this one.
+    #[serde(skip)]
+    pub earlier: bool,
     /// What was recorded.
     #[serde(flatten)]
     pub event: Recorded,

@@ -185,6 +185,9 @@ impl Replay<'_> {
             self.mismatch(kind, node, "nobody asked for it".to_owned(), kind.to_owned());
         }
         if let Some(node) = self.find_node(node) {
+            if schedulable {
+                self.given_back(node);
+            }
             self.world.set_schedulable(node, schedulable, &mut First);
         }
     }

@@ -6,6 +6,7 @@ use crate::simulator::{Down, First, KubeletStep, NewPod, Task, World};
 use crate::trace::Event;
 
 use super::event::{PodName, Recorded};
+use super::nodes::Nth;
 use super::replay::Replay;
 use super::rollout::{knows, leaving};
 
@@ -350,6 +351,8 @@ impl Replay<'_> {
         if cluster.workload(owner).deleted {
             return true;
         }
+        let knows_pod = |state: &&Cluster| id.index() < state.pods().len();
+        let leaves = |trial: World| trial.cluster.pod(id).deletion.is_some() || trial.cluster.pod(id).gone;
         let allowed = match cluster.workload(owner).detail {
             Detail::ReplicaSet(_) | Detail::ReplicationController => self.may_delete(owner, id),
             Detail::StatefulSet(_) => {
@@ -358,10 +361,26 @@ impl Replay<'_> {
                     knows(state, owner) && stateful_set::plan(state, owner, now).contains(&Step::Delete(id))
                 })
             }
-            Detail::Deployment(_) | Detail::DaemonSet(_) | Detail::Job(_) | Detail::CronJob(_) | Detail::Other => {
-                let knows = |state: &&Cluster| id.index() < state.pods().len();
-                let leaves = |trial: World| trial.cluster.pod(id).deletion.is_some() || trial.cluster.pod(id).gone;
-                self.states().filter(knows).any(|state| leaves(self.tried(state, Task::SyncWorkload(owner))))
+            // Which of its old pods goes first is open (J.4). It waits until it sees what it has done itself (`expectations` in
+            // pkg/controller/daemon/daemon_controller.go).
+            Detail::DaemonSet(_) => {
+                let pods = cluster.pods_of_workload(owner);
+                let (choices, newest) = (pods.len(), pods.iter().copied().max());
+                let deleted = self.deleted_by_controller.iter().copied();
+                let deleted: Vec<PodId> =
+                    deleted.filter(|&pod| cluster.pod(pod).owner == Owner::Workload(owner)).collect();
+                let sees_itself = |state: &&Cluster| {
+                    let knows = |pod: PodId| pod.index() < state.pods().len();
+                    let leaves =
+                        |&pod: &PodId| knows(pod) && (state.pod(pod).deletion.is_some() || state.pod(pod).gone);
+                    newest.is_none_or(knows) && deleted.iter().all(leaves)
+                };
+                self.states().filter(knows_pod).filter(sees_itself).any(|state| {
+                    (0..choices).any(|choice| leaves(self.chosen(state, Task::SyncWorkload(owner), &mut Nth(choice))))
+                })
+            }
+            Detail::Deployment(_) | Detail::Job(_) | Detail::CronJob(_) | Detail::Other => {
+                self.states().filter(knows_pod).any(|state| leaves(self.tried(state, Task::SyncWorkload(owner))))
                     || self.cron_job_replaces(owner)
             }
         };

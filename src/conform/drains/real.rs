@@ -9,7 +9,7 @@ use crate::cluster::{
 };
 use crate::import;
 use crate::scenario::{Action, Verb};
-use crate::simulator::{First, NewPod};
+use crate::simulator::{First, NewPod, controllers};
 use crate::trace::Event;
 
 use super::event::Act;
@@ -42,15 +42,14 @@ pub(super) fn time(start: Time, seconds: f64) -> String {
 impl Replay<'_> {
     /// The run does something. Cordons are looked for where their events are; evictions have lines of their own.
     pub(super) fn act(&mut self, act: &Act) {
-        self.report.count("acts of the run");
+        if !self.lines[self.at].earlier {
+            self.report.count("acts of the run");
+        }
         let node = act.node.as_deref().map(Name::new);
         let Some(real) = &mut self.real else { return };
         match (act.what.as_str(), node) {
             ("upgrade-host", Some(node)) => {
                 real.work.insert(node, act.version);
-            }
-            ("uncordon", Some(node)) => {
-                real.work.remove(&node);
             }
             ("end", Some(node)) if act.outcome == Some(NodeOutcome::Done) => {
                 real.work.remove(&node);
@@ -59,6 +58,14 @@ impl Replay<'_> {
                 self.deleted_by_recorder.extend(self.pods.get(&(Name::new(&act.ns), Name::new(&act.pod))));
             }
             _ => {}
+        }
+    }
+
+    /// The node takes pods again. That the run asked for it would not do: the API server may be away.
+    pub(super) fn given_back(&mut self, node: NodeId) {
+        let name = self.world.cluster.node(node).name();
+        if let Some(real) = &mut self.real {
+            real.work.remove(&name);
         }
     }
 
@@ -211,6 +218,9 @@ impl Replay<'_> {
             self.emit(Event::NodeCreated(NodeId(index as u32)));
         }
         if let Some(id) = self.world.cluster.find_workload(&key) {
+            if replicas.is_none() {
+                controllers::meet(&mut self.world, id);
+            }
             self.workload_told(id, replicas);
         }
     }

@@ -10,7 +10,7 @@ use crate::cluster::{
 };
 use crate::conform::recording::{Scenario, Summary};
 use crate::conform::{Mismatch, Report};
-use crate::simulator::{First, Physics, Task, World};
+use crate::simulator::{Chooser, First, Physics, Task, World, controllers};
 use crate::trace::Event;
 
 use super::event::{Line, Recorded};
@@ -80,6 +80,9 @@ impl<'r> Replay<'r> {
         let physics = if real.is_some() { Physics::default() } else { scenario.physics() };
         let mut world = World::new(cluster, start, std::sync::Arc::new(physics), &mut First);
         world.forget(|_| true);
+        for id in world.cluster.workloads().map(|(id, _)| id).collect::<Vec<_>>() {
+            controllers::meet(&mut world, id);
+        }
         let cluster = &world.cluster;
         let live = cluster.pods().filter(|(_, pod)| !pod.gone);
         let pods = live.map(|(id, pod)| ((cluster.catalog.spec(pod.spec).namespace, pod.name), id)).collect();
@@ -111,7 +114,7 @@ impl<'r> Replay<'r> {
             lowest_endpoints: world
                 .cluster
                 .services()
-                .map(|(id, _)| (id, crate::simulator::controllers::endpoints(&world.cluster, id).0))
+                .map(|(id, _)| (id, controllers::endpoints(&world.cluster, id).0))
                 .collect(),
             world,
         };
@@ -208,14 +211,20 @@ impl<'r> Replay<'r> {
     pub(super) fn trial(&self, state: &Cluster) -> World {
         let mut trial = self.world.clone();
         trial.cluster = state.clone();
+        trial.controllers.forget_pods();
         trial.trace.clear();
         trial
     }
 
     /// What a task leads to at a state.
     pub(super) fn tried(&self, state: &Cluster, task: Task) -> World {
+        self.chosen(state, task, &mut First)
+    }
+
+    /// What a task leads to at a state, if open choices are settled so.
+    pub(super) fn chosen(&self, state: &Cluster, task: Task, chooser: &mut dyn Chooser) -> World {
         let mut trial = self.trial(state);
-        trial.apply(task, &mut First);
+        trial.apply(task, chooser);
         trial
     }
 

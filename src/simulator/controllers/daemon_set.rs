@@ -107,6 +107,21 @@ pub(super) fn sync(world: &mut World, id: WorkloadId, chooser: &mut dyn Chooser)
     }
 }
 
+/// Sees a set for the first time, and does nothing yet.
+pub(super) fn meet(world: &mut World, id: WorkloadId) {
+    if let (Some(_), Some(template)) = (world.cluster.workload(id).as_daemon_set(), world.cluster.workload(id).template)
+    {
+        learn(world, id, template);
+    }
+}
+
+impl Memory {
+    /// Pods have to be found anew: the cluster is another one than they were found in.
+    pub(super) fn forget_pods(&mut self) {
+        self.sets.values_mut().for_each(|state| state.stale = true);
+    }
+}
+
 /// Finds the pods of a set and has every node looked at.
 fn learn(world: &mut World, id: WorkloadId, template: SpecId) {
     let cluster = &world.cluster;

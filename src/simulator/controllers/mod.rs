@@ -45,6 +45,17 @@ impl Memory {
             ..Memory::default()
         }
     }
+
+    /// What it remembers has to hold for a cluster of another time, too.
+    pub fn forget_pods(&mut self) {
+        self.daemon_set.forget_pods();
+    }
+}
+
+/// A controller sees a workload for the first time and does nothing yet. A world does that by itself; a driver that has the
+/// controllers look only at copies of it does it for them.
+pub fn meet(world: &mut World, workload: WorkloadId) {
+    daemon_set::meet(world, workload);
 }
 
 /// Has every controller look at everything once.
