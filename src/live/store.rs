@@ -115,7 +115,7 @@ struct Shelves {
     all: Vec<Shelf>,
     /// They have been written into the journal.
     written: bool,
-    /// When a watch broke or began anew after that.
+    /// When a watch broke, began anew or was whole again last, after that.
     disturbed: Option<Instant>,
 }
 
@@ -259,9 +259,9 @@ fn take(
     let (shelf, kind) = (&mut shelves.all[number], &KINDS[number]);
     let disturbed = match &event {
         Err(error) => Some(reason(error)),
-        // A kind that was refused until now: what there is of it stands in no list yet.
-        Ok(watcher::Event::InitDone) if shelf.refused => Some("it is served now".to_owned()),
         Ok(watcher::Event::Init) => Some("it starts anew".to_owned()),
+        // A gap by itself only if the kind was refused until now: what there is of it stands in no list yet.
+        Ok(watcher::Event::InitDone) => Some("it is served now".to_owned()),
         Ok(_) => None,
     };
     let retries = shelf.refused && !matches!(event, Ok(watcher::Event::InitDone));
@@ -447,6 +447,8 @@ mod tests {
         assert_eq!(told.page.events(), ["start", "object", "begin", "gap"]);
         told.hear(20, POD, Ok(watcher::Event::InitApply(pod(10, &json!({"phase": "Running"})))));
         told.hear(20, POD, Ok(watcher::Event::InitDone));
+        assert_eq!(told.page.events().len(), 4, "a list that takes long is no quiet");
+        told.look(23);
         assert_eq!(told.page.events()[4..], ["start", "object", "object", "begin"]);
     }
 
