@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::cluster::{Cluster, Running, TO, Typed, await_that};
+use super::cluster::{Cluster, Running, TO, await_that};
+use super::terminal::Typed;
 
 type Case = fn(&Path);
 
@@ -515,7 +516,8 @@ fn prompted(light: &Path) {
     first.answer("take n1 (v1.35.4 -> v1.36.3) out of the load balancer, then press y", "y\n");
     first.answer("put n1 (v1.36.3) into the load balancer again", "y\n");
     first.answer("take n2", "\x03");
-    assert_eq!(first.wait(), 1);
+    let (code, text) = first.end();
+    assert_eq!(code, Some(1), "{text}");
     let n2 = cluster.get("Node", "", "n2").unwrap();
     assert!(n2["spec"]["unschedulable"].is_null(), "it was not taken out of the load balancer");
     let without = cluster.apply_to_its_end(&[]);
@@ -524,7 +526,8 @@ fn prompted(light: &Path) {
     let mut second = Typed::start(&cluster.apply(&["--prompt"]));
     second.answer("take n2", "y\n");
     second.answer("put n2", "y\n");
-    assert_eq!(second.wait(), 0);
+    let (code, text) = second.end();
+    assert_eq!(code, Some(0), "{text}");
     cluster.assert_done();
     assert_eq!((cluster.host_runs("n1"), cluster.host_runs("n2")), (1, 1));
 }

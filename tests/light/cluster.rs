@@ -1,6 +1,6 @@
 //! A cluster of real components, its hosts, and `cmsim apply` on it.
 
-use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -270,50 +270,6 @@ impl Running {
     /// Its exit code.
     pub fn wait(mut self) -> i32 {
         for _ in self.lines.by_ref() {}
-        self.child.wait().unwrap().code().unwrap()
-    }
-}
-
-/// A run at a terminal (of `script`), and somebody who types.
-pub struct Typed {
-    child: Child,
-    screen: std::process::ChildStdout,
-    shown: String,
-}
-
-impl Typed {
-    /// Starts it.
-    pub fn start(command: &Command) -> Typed {
-        let words = std::iter::once(command.get_program()).chain(command.get_args());
-        let line: Vec<String> = words.map(|word| shell_words::quote(&word.to_string_lossy()).into_owned()).collect();
-        let mut script = Command::new("script");
-        script.args(["-qec", &line.join(" "), "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let mut child = script.spawn().unwrap();
-        let screen = child.stdout.take().unwrap();
-        Typed { child, screen, shown: String::new() }
-    }
-
-    /// Waits until the screen shows a text, and types.
-    pub fn answer(&mut self, text: &str, keys: &str) {
-        while !self.shown.contains(text) {
-            assert!(self.read(), "{text:?} is not shown:\n{}", self.shown);
-        }
-        self.shown.clear();
-        self.child.stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
-    }
-
-    fn read(&mut self) -> bool {
-        let mut buffer = [0; 4096];
-        let read = self.screen.read(&mut buffer).unwrap();
-        self.shown.push_str(&String::from_utf8_lossy(&buffer[..read]));
-        read > 0
-    }
-
-    /// Its exit code.
-    pub fn wait(mut self) -> i32 {
-        while self.read() {}
-        eprintln!("{}", self.shown);
         self.child.wait().unwrap().code().unwrap()
     }
 }

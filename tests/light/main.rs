@@ -9,6 +9,8 @@ mod cases;
 mod cluster;
 #[path = "../suite/mod.rs"]
 mod suite;
+#[path = "../suite/terminal.rs"]
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

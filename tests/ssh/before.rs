@@ -12,6 +12,7 @@ use super::api::Api;
 use super::ground::keygen;
 use super::played::Host;
 use super::sshd::user;
+use super::terminal::Typed;
 
 const ATTESTED: &str = "release-notes,add-ons,graceful-stop,no-other-work";
 
@@ -52,18 +53,6 @@ impl Ground {
     /// `cmsim apply` whose backup on the host fails, should it come to that.
     fn apply(&self, more: &[&str]) -> Said {
         Said::of(self.command(more).stdin(Stdio::null()))
-    }
-
-    /// The same in a terminal (`script` makes one), with these answers, and one attestation by flag.
-    fn at_terminal(&self, answers: &str) -> Said {
-        let command = self.command(&["--attest", "add-ons"]);
-        let words = [command.get_program()].into_iter().chain(command.get_args());
-        let words: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
-        let mut script = Command::new("script");
-        script.args(["-qec", &shell_words::join(words), "/dev/null"]);
-        script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        fs::write(self.path("answers"), answers).unwrap();
-        Said::of(script.env_remove("SSH_AUTH_SOCK").stdin(fs::File::open(self.path("answers")).unwrap()))
     }
 
     fn command(&self, more: &[&str]) -> Command {
@@ -196,8 +185,12 @@ fn a_host_in_hand_that_is_away_does_not_keep_the_run_from_going_on() {
 #[test]
 fn at_a_terminal_each_is_asked_for() {
     let ground = Ground::lay();
-    let said = ground.at_terminal("y\nn\n");
-    said.is(1, &["release-notes: ", "? [y/N]", "refused: graceful-stop is not confirmed; nothing was changed"]);
+    let mut typed = Typed::start(&ground.command(&["--attest", "add-ons"]));
+    typed.answer("release-notes: ", "y\n");
+    typed.answer("graceful-stop: ", "n\n");
+    let (code, text) = typed.end();
+    let said = Said { code, text };
+    said.is(1, &["? [y/N]", "refused: graceful-stop is not confirmed; nothing was changed"]);
     assert!(!said.text.contains("no-other-work: ") && !said.text.contains("add-ons: "), "{}", said.text);
     assert_eq!(ground.api.changes(), [""; 0]);
 }

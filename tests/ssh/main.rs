@@ -9,6 +9,8 @@ mod jobs;
 mod played;
 mod recipes;
 mod sshd;
+#[path = "../suite/terminal.rs"]
+mod terminal;
 mod traffic;
 mod work;
 
