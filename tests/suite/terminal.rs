@@ -1,4 +1,4 @@
-//! A terminal (the one of `script`) and somebody who types only when asked: what is typed before a program reads may be lost.
+//! A terminal (the one of `script`) and somebody who types when asked.
 
 use std::io::{Read as _, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -17,7 +17,10 @@ impl Typed {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let line: Vec<String> = words.map(|word| shell_words::quote(&word.to_string_lossy()).into_owned()).collect();
         let mut script = Command::new("script");
-        script.args(["-qec", &line.join(" "), "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // In place of the shell: below one, `timeout` makes its command a background job of the terminal, which is stopped when it
+        // reads. The shell is named because some do this by themselves.
+        let line = format!("exec {}", line.join(" "));
+        script.env("SHELL", "/bin/sh").args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => script.env(name, value),
