@@ -8,11 +8,13 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -21,8 +23,14 @@ import (
 type Plane struct {
 	folder    string
 	bin       string
-	processes map[string]*exec.Cmd
+	processes map[string]*process
 	api       *API
+}
+
+// process is a component that runs; gone is closed when it has ended, of itself or not.
+type process struct {
+	*os.Process
+	gone chan struct{}
 }
 
 // Parts says which components run beside etcd and the API server, and how.
@@ -34,13 +42,20 @@ type Parts struct {
 	schedulerName  string
 }
 
+var nextPort = 20000 + mathrand.IntN(10000)
+
+// freePort finds a port that nobody listens at, below those that Linux gives to outgoing connections: one of those may be
+// taken before the component listens.
 func freePort() int {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(failure("%v", err))
+	for range 100 {
+		port := nextPort
+		nextPort++
+		if listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			listener.Close()
+			return port
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	panic(failure("no port below %d is free", nextPort))
 }
 
 // startPlane brings the components up and returns when the API server answers. What it started ends with stop, or with
@@ -50,7 +65,7 @@ func startPlane(bin string, parts Parts) *Plane {
 	if err != nil {
 		panic(failure("%v", err))
 	}
-	p := &Plane{folder: folder, bin: bin, processes: map[string]*exec.Cmd{}}
+	p := &Plane{folder: folder, bin: bin, processes: map[string]*process{}}
 	started := false
 	defer func() {
 		if !started {
@@ -137,61 +152,88 @@ func (p *Plane) run(name string, arguments ...string) {
 	if err := command.Start(); err != nil {
 		panic(failure("%s: %v", name, err))
 	}
-	p.processes[filepath.Base(name)] = command
+	started := &process{command.Process, make(chan struct{})}
+	p.processes[filepath.Base(name)] = started
+	go func() {
+		_ = command.Wait()
+		close(started.gone)
+	}()
+}
+
+// mustRun fails, with the end of its log, where a component has ended.
+func (p *Plane) mustRun() {
+	for name, process := range p.processes {
+		select {
+		case <-process.gone:
+			panic(failure("%s has ended; its log ends with:\n%s", name, p.logEnd(name)))
+		default:
+		}
+	}
+}
+
+func (p *Plane) logEnd(name string) string {
+	log, _ := os.ReadFile(p.log(name))
+	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 
 func (p *Plane) await(base, token, etcd, certificate string) {
 	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if p.api == nil {
-			p.api, _ = newAPI(base, token, etcd, certificate)
+		p.mustRun()
+		// Anew each time: the certificate may be half written.
+		api, err := newAPI(base, token, etcd, certificate)
+		if err != nil {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		answer, err := p.api.do(ctx, http.MethodGet, "/readyz", "", nil)
+		answer, err := api.do(ctx, http.MethodGet, "/readyz", "", nil)
 		cancel()
 		if err == nil && answer.Code == http.StatusOK {
+			p.api = api
 			return
 		}
 	}
-	panic(failure("the API server did not become ready; its log is %s", p.log("kube-apiserver")))
+	panic(failure("the API server did not become ready; its log ends with:\n%s\nand that of etcd:\n%s",
+		p.logEnd("kube-apiserver"), p.logEnd("etcd")))
 }
 
 // awaitControllers waits until one of them, and so all, has begun to work: every namespace has a ServiceAccount.
 func (p *Plane) awaitControllers() {
 	target := "/api/v1/namespaces/default/serviceaccounts/default"
 	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		p.mustRun()
 		if p.api.must(http.MethodGet, target, "", nil, http.StatusNotFound).ok() {
 			time.Sleep(time.Second)
 			return
 		}
 	}
-	panic(failure("the controllers did not begin; their log is %s", p.log("kube-controller-manager")))
+	panic(failure("the controllers did not begin; their log ends with:\n%s", p.logEnd("kube-controller-manager")))
 }
 
 // end ends one process and waits for it.
 func (p *Plane) end(name string) {
-	command := p.processes[name]
-	if command == nil {
+	process := p.processes[name]
+	if process == nil {
 		return
 	}
 	delete(p.processes, name)
-	_ = command.Process.Signal(syscall.SIGTERM)
-	timer := time.AfterFunc(3*time.Second, func() { _ = command.Process.Kill() })
-	_ = command.Wait()
+	_ = process.Signal(syscall.SIGTERM)
+	timer := time.AfterFunc(3*time.Second, func() { _ = process.Kill() })
+	<-process.gone
 	timer.Stop()
 }
 
 // pause stops a process where it is.
-func (p *Plane) pause(name string) { _ = p.processes[name].Process.Signal(syscall.SIGSTOP) }
+func (p *Plane) pause(name string) { _ = p.processes[name].Signal(syscall.SIGSTOP) }
 
-func (p *Plane) resume(name string) { _ = p.processes[name].Process.Signal(syscall.SIGCONT) }
+func (p *Plane) resume(name string) { _ = p.processes[name].Signal(syscall.SIGCONT) }
 
 func (p *Plane) stop() {
 	names := []string{"kube-scheduler", "recording-scheduler", "kube-controller-manager", "kube-apiserver", "etcd"}
 	for _, name := range names {
-		if command := p.processes[name]; command != nil {
-			_ = command.Process.Kill()
-			_ = command.Wait()
+		if process := p.processes[name]; process != nil {
+			_ = process.Kill()
+			<-process.gone
 			delete(p.processes, name)
 		}
 	}

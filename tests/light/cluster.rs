@@ -45,7 +45,7 @@ impl Cluster {
         );
         std::fs::write(&scenario, text).unwrap();
         let version = std::fs::read_to_string(light.join("version")).unwrap();
-        let recorder = Command::new(light.join("recorder"))
+        let mut recorder = Command::new(light.join("recorder"))
             .arg("-bin")
             .arg(light.join("bin"))
             .args(["-version", version.trim(), "-limit", "30m", "-out"])
@@ -55,7 +55,10 @@ impl Cluster {
             .spawn()
             .unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        await_that("the cluster is ready", Duration::from_secs(120), || folder.path().join("ready").exists());
+        await_that("the cluster is ready", Duration::from_secs(120), || {
+            assert!(recorder.try_wait().unwrap().is_none(), "the cluster does not come up");
+            folder.path().join("ready").exists()
+        });
         let client = runtime.block_on(async {
             let read = Kubeconfig::read_from(folder.path().join("kubeconfig")).unwrap();
             let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.unwrap();
