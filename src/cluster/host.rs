@@ -62,11 +62,16 @@ impl HostFacts {
     /// Path of the resolver file that the kubelet hands on to pods; `fresh`: kubeadm has written the kubelet's configuration
     /// anew. Empty: none, pods get 127.0.0.1 (KUBERNETES.md G20).
     pub fn resolver(&self, fresh: bool) -> &str {
-        match &self.kubelet.resolv_conf {
-            Some(path) => path,
-            // kubeadm fills it in when it writes the configuration.
-            None if fresh && self.systemd_resolved_active == Some(true) => OF_RESOLVED,
-            None => RESOLV_CONF,
+        let own = self.kubelet.resolv_conf.as_deref().unwrap_or(RESOLV_CONF);
+        if !fresh {
+            return own;
+        }
+        // Nothing of the host's own file stays; what the cluster's leaves open kubeadm decides (G21, G22).
+        match (&self.kubelet.cluster_resolv_conf, self.systemd_resolved_active) {
+            (Some(path), _) => path,
+            (None, Some(true)) => OF_RESOLVED,
+            (None, Some(false)) => RESOLV_CONF,
+            (None, None) => own,
         }
     }
 
@@ -117,6 +122,9 @@ pub struct Disk {
 pub struct KubeletFacts {
     /// `resolvConf`; absent means the default `/etc/resolv.conf`.
     pub resolv_conf: Option<String>,
+    /// `resolvConf` of the ConfigMap `kubelet-config`, from which kubeadm writes each host's configuration anew; absent: it
+    /// sets none, as kubeadm leaves it.
+    pub cluster_resolv_conf: Option<String>,
     /// `failCgroupV1`.
     pub fail_cgroup_v1: Option<bool>,
     /// `failSwapOn`.

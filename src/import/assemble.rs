@@ -442,7 +442,11 @@ fn complete_jobs(cluster: &mut Cluster, pods: &[(PodId, &RawPod)]) {
     }
 }
 
-/// How long pods of each template took to become Ready.
+/// Longer than this no pod takes to become Ready.
+const LONGEST_START: Millis = Millis::secs(30 * 60);
+
+/// How long pods of each template took to become Ready. A pod whose readiness was lost later on, with its node (D14) or for a
+/// failed probe, shows when that came back instead, which nothing but its length tells from a start.
 fn history(cluster: &mut Cluster, pods: &[(PodId, &RawPod)]) {
     let mut samples: BTreeMap<SpecId, Vec<Millis>> = BTreeMap::new();
     for &(id, raw) in pods {
@@ -450,6 +454,12 @@ fn history(cluster: &mut Cluster, pods: &[(PodId, &RawPod)]) {
             samples.entry(cluster.pod(id).spec).or_default().push(span);
         }
     }
+    for spans in samples.values_mut() {
+        let shortest = spans.iter().min().map_or(0, |shortest| shortest.0);
+        let longest = (4 * shortest + Millis::secs(60).0).min(LONGEST_START.0);
+        spans.retain(|span| span.0 <= longest);
+    }
+    samples.retain(|_, spans| !spans.is_empty());
     if !samples.is_empty() {
         let history = &mut Arc::make_mut(&mut cluster.catalog).start_to_ready;
         for (spec, spans) in samples {
@@ -485,6 +495,14 @@ fn not_modelled(cluster: &mut Cluster, entries: &[Entry]) {
     found.extend(
         owners.map(|(_, workload)| (workload.key, "owns pods; what its controller does is not known".to_owned())),
     );
+    let of_pods = |name: &str| {
+        ["pods", "count/pods", "cpu", "memory", "ephemeral-storage"].contains(&name)
+            || name.starts_with("requests.")
+            || name.starts_with("limits.")
+    };
+    let quotas = cluster.catalog.quotas.iter();
+    let quotas = quotas.filter(|quota| quota.limits.iter().any(|(name, _, _)| of_pods(name)));
+    found.extend(quotas.map(|quota| (quota.key, "pods that it would refuse are created all the same".to_owned())));
     let webhooks = cluster.catalog.webhooks.iter();
     found.extend(webhooks.filter_map(|webhook| Some((webhook.configuration, intercepts(webhook)?))));
     let known = &mut Arc::make_mut(&mut cluster.catalog).input.not_modelled;

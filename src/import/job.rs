@@ -27,6 +27,8 @@ object! {
         success_policy: Option<super::wire::Present>,
         managed_by: Name,
         suspend: bool,
+        active_deadline_seconds: Option<Count>,
+        ttl_seconds_after_finished: Option<Count>,
         template: Template,
     }
 
@@ -128,6 +130,12 @@ impl JobSpec {
         let mut found = self.template.spec.not_modelled();
         if self.backoff_limit_per_index.is_some() {
             found.push("backoffLimitPerIndex".to_owned());
+        }
+        if self.active_deadline_seconds.is_some() {
+            found.push("activeDeadlineSeconds".to_owned());
+        }
+        if self.ttl_seconds_after_finished.is_some() {
+            found.push("ttlSecondsAfterFinished".to_owned());
         }
         if self.success_policy.is_some() {
             found.push("successPolicy".to_owned());

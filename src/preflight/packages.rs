@@ -17,6 +17,9 @@ const ABOUT: About = About {
 
 pub(super) const CHECK: Check = Check { about: ABOUT, run };
 
+/// A kubelet may be so many minors older than the API server.
+const KUBELET_MAY_LAG: u16 = 3;
+
 fn run(scope: &Scope) -> Vec<Finding> {
     scope.taken_hosts().flat_map(|(node, facts)| lacking(scope, node, facts)).collect()
 }
@@ -48,13 +51,29 @@ fn lacking(scope: &Scope, node: NodeId, facts: &HostFacts) -> Vec<Finding> {
     findings
 }
 
-/// Versions that a node gets: of the control plane one of every minor on the way.
+/// Versions that a node gets: one of the control plane of every minor on the way, and a worker that would fall too far behind
+/// is taken along before the control plane goes on (KUBERNETES.md G.3).
 fn wanted(scope: &Scope, id: NodeId) -> Vec<Version> {
     let node = scope.cluster.node(id);
     let to = scope.goal.to;
-    let running = node.control_plane.or(node.kubelet).filter(|_| node.is_control_plane());
-    let way = running.map_or(to.minor, |running| running.minor + 1)..to.minor;
-    way.map(|minor| scope.goal.way_point(minor)).chain([to]).collect()
+    let goes_on = scope.turns.iter().any(|&id| scope.cluster.node(id).is_control_plane());
+    let running = if node.is_control_plane() { node.control_plane.or(node.kubelet) } else { scope.cluster.api_server };
+    let (Some(mut running), Some(mut kubelet), true) = (running, node.kubelet, goes_on) else { return vec![to] };
+    let mut wanted = Vec::new();
+    for minor in running.minor + 1..=to.minor {
+        let next = if minor == to.minor { to } else { scope.goal.way_point(minor) };
+        if node.is_control_plane() {
+            wanted.push(next);
+        } else if kubelet.minor + KUBELET_MAY_LAG < minor {
+            wanted.push(running);
+            kubelet = running;
+        }
+        running = next;
+    }
+    if wanted.last() != Some(&to) {
+        wanted.push(to);
+    }
+    wanted
 }
 
 /// The Kubernetes version in a package's: `1.37.0-1.1`, `0:1.37.0-150500.1.1`.
@@ -84,5 +103,15 @@ mod tests {
         let goal = "{to: v1.38.0, via: [v1.37.2]}";
         let (gap, way) = (master("1.38.0-1.1"), master("1.37.2-1.1, 1.38.0-1.1"));
         tells_apart("P034", &["Error Node/cp1"], (&gap, goal), (&way, goal));
+        let late = |kubelet: &str, versions: &str| {
+            format!(
+                "{{version: v1.36.2, nodes: {{count: 1, controlPlane: 1, overrides: {{n1: {{kubelet: {kubelet}}}}}}}, \
+                     hosts: {{n1: {{packagesAvailable: {{kubeadm: [{versions}]}}}}}}}}"
+            )
+        };
+        let goal = "{to: v1.37.0}";
+        let (gap, way) = (late("v1.33.1", "1.37.0-1.1"), late("v1.33.1", "1.36.2-1.1, 1.37.0-1.1"));
+        tells_apart("P034", &["Error Node/n1"], (&gap, goal), (&way, goal));
+        assert_eq!(named("P034", &late("v1.34.1", "1.37.0-1.1"), goal), [""; 0]);
     }
 }

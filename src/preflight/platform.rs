@@ -56,9 +56,10 @@ fn cgroups(node: &Node, facts: &HostFacts, to: u16) -> Found {
     if facts.kubelet.fail_cgroup_v1.map_or(runs, |fails| !fails) {
         let message = "cgroup v1: kubeadm refuses the host although the kubelet is told to start (failCgroupV1: false)";
         return Some((
-            Severity::Warning,
+            Severity::Error,
             message.to_owned(),
-            "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1); or --ignore-preflight-errors=SystemVerification",
+            "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1); or have the recipe give kubeadm \
+             --ignore-preflight-errors=SystemVerification, and ignore this finding",
         ));
     }
     let message =
@@ -110,7 +111,8 @@ fn size(node: &Node, facts: &HostFacts) -> Found {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{host, named, tells_apart};
+    use super::super::tests::{found, host, named, tells_apart};
+    use super::Severity;
 
     #[test]
     fn cgroups_count_from_the_minor_that_refuses_them() {
@@ -122,8 +124,12 @@ mod tests {
         tells_apart("P035", &["Error Node/n1"], (&v1, "{to: v1.35.0}"), (&v2, "{to: v1.35.0}"));
         assert_eq!(named("P035", &v1, "{to: v1.34.5}"), [""; 0]);
         let told = since(34, "cgroupVersion: 1, kubelet: {failCgroupV1: false}");
-        assert_eq!(named("P035", &told, "{to: v1.35.0}"), ["Warning Node/n1"]);
-        assert_eq!(named("P035", &since(36, "cgroupVersion: 1"), "{to: v1.37.0}"), ["Warning Node/n1"], "it runs");
+        let kubeadm_refuses = |told: &str, goal: &str| {
+            let found = found(told, goal).into_iter().find(|finding| finding.code == "P035").unwrap();
+            found.severity == Severity::Error && found.message.contains("although the kubelet is told to start")
+        };
+        assert!(kubeadm_refuses(&told, "{to: v1.35.0}"));
+        assert!(kubeadm_refuses(&since(36, "cgroupVersion: 1"), "{to: v1.37.0}"), "it runs");
     }
 
     #[test]

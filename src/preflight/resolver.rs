@@ -12,7 +12,8 @@ const ABOUT: About = About {
     name: "resolv.conf points to the host itself",
     what: "Hosts whose kubelet hands on a resolver file that is missing, or that names a loopback address. A stub of \
            systemd-resolved in /etc/resolv.conf is fine where the kubelet hands on /run/systemd/resolve/resolv.conf. It is an error where \
-           no other address is named and the run waits for displaced pods.",
+           no other address is named and the run waits for displaced pods. What kubeadm will have the kubelet hand on after the \
+           upgrade counts, too: what the ConfigMap kubelet-config says, not what was set on the host.",
     why: "In a pod a loopback address is the pod itself: CoreDNS forwards its queries to itself, sees the loop and ends. Pods that \
           run keep the old file, so it shows only when the upgrade starts them anew, half-way through. Without the file no pod \
           starts at all.",
@@ -46,11 +47,17 @@ fn found(scope: &Scope, node: NodeId, facts: &HostFacts) -> Option<Finding> {
         let fix = "set resolvConf of the kubelet to a file that names real servers, and restart it".to_owned();
         return Some(ABOUT.finding(stops(scope), key, message.to_owned(), fix));
     }
-    let text = facts.resolver_text(path)?;
-    let what = trouble(text)?;
-    let fresh = facts.resolver(true);
+    let fresh = if scope.takes(node) { facts.resolver(true) } else { path };
+    let Some((text, what)) = facts.resolver_text(path).and_then(|text| Some((text, trouble(text)?))) else {
+        let text = facts.resolver_text(fresh).filter(|_| fresh != path)?;
+        let what = trouble(text)?;
+        let message = format!("the upgrade has the kubelet hand on {fresh} in place of {path}, and {fresh} {what}");
+        let fix =
+            format!("set resolvConf in the ConfigMap kube-system/kubelet-config, or name real servers in {fresh}");
+        return Some(ABOUT.finding(crash(scope, text), key, message, fix));
+    };
     if fresh != path && facts.resolver_text(fresh).is_none_or(|text| trouble(text).is_none()) {
-        let message = format!("{path} {what}; systemd-resolved is active, and kubeadm will have {fresh} handed on");
+        let message = format!("{path} {what}; the upgrade has {fresh} handed on in its place");
         let fix = format!(
             "see that resolvConf in /var/lib/kubelet/config.yaml is {fresh} already, or that it says real servers"
         );
@@ -62,9 +69,12 @@ fn found(scope: &Scope, node: NodeId, facts: &HostFacts) -> Option<Finding> {
         Some(_) => "set resolvConf of the kubelet to /run/systemd/resolve/resolv.conf, and restart it".to_owned(),
         None => format!("name real servers in {path}"),
     };
-    // With other servers beside it CoreDNS may come through.
-    let severity = if name_servers(text).all(is_loopback) { stops(scope) } else { Severity::Warning };
-    Some(ABOUT.finding(severity, key, message, fix))
+    Some(ABOUT.finding(crash(scope, text), key, message, fix))
+}
+
+/// How bad a resolver file with a loopback address is. With other servers beside it CoreDNS may come through.
+fn crash(scope: &Scope, text: &str) -> Severity {
+    if name_servers(text).all(is_loopback) { stops(scope) } else { Severity::Warning }
 }
 
 /// How bad it is when CoreDNS crashes: the run waits in vain for a pod of it that was displaced to the host, unless it waits for nothing.
@@ -124,10 +134,24 @@ mod tests {
             ))
         };
         let set = with("systemdResolvedActive: true, kubelet: {resolvConf: /run/systemd/resolve/resolv.conf}");
-        let kept = with("systemdResolvedActive: true, kubelet: {resolvConf: /etc/resolv.conf}");
+        let kept = "kubelet: {resolvConf: /etc/resolv.conf, clusterResolvConf: /etc/resolv.conf}";
+        let kept = with(&format!("systemdResolvedActive: true, {kept}"));
         tells_apart("P030", &["Error Node/n1"], (&kept, "{}"), (&set, "{}"));
         let unset = with("systemdResolvedActive: true");
         assert_eq!(named("P030", &unset, "{}"), ["Info Node/n1"], "kubeadm sets it");
+    }
+
+    #[test]
+    fn what_was_set_on_the_host_alone_does_not_stay() {
+        let with = |kubelet: &str| {
+            cluster(&format!(
+                r#"resolvConf: "nameserver 127.0.0.1\n", systemdResolvedActive: false, kubelet: {{{kubelet}}}"#
+            ))
+        };
+        let by_hand = with("resolvConf: /etc/upstream.conf");
+        let of_all = with("resolvConf: /etc/upstream.conf, clusterResolvConf: /etc/upstream.conf");
+        tells_apart("P030", &["Error Node/n1"], (&by_hand, "{}"), (&of_all, "{}"));
+        assert_eq!(named("P030", &by_hand, "{skip: [n1]}"), [""; 0], "it is not upgraded");
     }
 
     #[test]

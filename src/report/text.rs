@@ -71,7 +71,7 @@ fn headline(out: &mut String, checked: &Checked, cluster: &Cluster) {
     };
     let why = match checked.verdict {
         Verdict::NonDisruptive if forecast.nodes.iter().all(|node| node.order == 0) => {
-            "there is nothing to do: all nodes of the run are at the target version already".to_owned()
+            "there is nothing to do: all nodes of the run are at the target version or a newer one already".to_owned()
         }
         Verdict::NonDisruptive => "the upgrade finishes and nothing falls under its floor".to_owned(),
         Verdict::Blocked if forecast.completes => "the upgrade must not be started as things stand".to_owned(),

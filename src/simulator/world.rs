@@ -5,8 +5,8 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::cluster::{
-    BudgetId, Cluster, Deletion, DisruptionReason, Labels, Millis, Name, NodeId, Owner, Phase, Pod, PodId, PodSpec,
-    ServiceId, SpecId, Time, WorkloadId,
+    BudgetId, Cluster, Deletion, DisruptionReason, Labels, Millis, Name, Node, NodeId, Owner, Phase, Pod, PodId,
+    PodSpec, Readiness, ServiceId, SpecId, Time, WorkloadId,
 };
 use crate::trace::{Event, Record};
 use crate::upgrade::Action;
@@ -85,11 +85,15 @@ impl World {
     /// A world that goes on from what is known of a cluster. Pods in the middle of starting or stopping go on with it;
     /// controllers look at everything once.
     pub fn new(cluster: Cluster, now: Time, physics: Arc<Physics>, chooser: &mut dyn Chooser) -> World {
-        let (nodes, pods) = (cluster.nodes().len(), cluster.pods().len());
+        let pods = cluster.pods().len();
+        // Nobody hears of an Unknown node: what runs there goes on by itself, if at all, and nothing starts or ends (E10, E-T11).
+        let down = |node: &Node| node.ready == Readiness::Unknown && !node.gone;
+        let hosts =
+            cluster.nodes().map(|(_, node)| host::State { down: down(node), ..host::State::default() }).collect();
         let mut world = World {
             scheduler: scheduler::Scheduler::new(&cluster),
             controllers: controllers::Memory::new(&cluster),
-            hosts: vec![host::State::default(); nodes],
+            hosts,
             queued_workloads: Vec::new(),
             queued_budgets: Vec::new(),
             queued_services: Vec::new(),
@@ -218,6 +222,7 @@ impl World {
             Event::PodSucceeded(pod) | Event::PodFailed(pod) | Event::PodGone(pod) => {
                 if let Event::PodGone(pod) = *event {
                     controllers::pod_gone(self, pod);
+                    kubelet::pod_gone(self, pod);
                 }
                 self.wake_around(pod, event, chooser);
             }

@@ -51,6 +51,7 @@ const CASES: &[Case] = &[
     Case { name: "gives no grace", planner: no_grace, scene: plain, code: "J005" },
     Case { name: "leaves the last node cordoned", planner: leaves_cordoned, scene: plain, code: "J015" },
     Case { name: "waits for ever", planner: waits_for_ever, scene: plain, code: "J007" },
+    Case { name: "waits for a pod that waits for its node", planner: waits_for_all, scene: one_a_node, code: "J007" },
     Case { name: "evicts DaemonSet pods", planner: evicts_daemons, scene: plain, code: "J011" },
     Case { name: "evicts without a cordon", planner: never_cordons, scene: plain, code: "J011" },
     Case { name: "evicts pods that nothing brings back", planner: forces, scene: bare_pod, code: "J011" },
@@ -82,6 +83,17 @@ fn the_right_planner_passes_where_the_wrong_ones_fail() {
             assert!(!right.codes().contains(&case.code), "{}, seed {seed}: {:#?}", case.name, right.violations);
             assert!(right.errors().is_empty(), "{}, seed {seed}: {:#?}", case.name, right.errors());
         }
+    }
+}
+
+/// S08: two drains that know nothing of each other give one pod of each application away, and then neither can go on.
+#[test]
+fn drains_that_cross_never_finish() {
+    for seed in 1..=3 {
+        let crossed = run(&two_nodes_at_once(), crosses, seed);
+        assert!(crossed.classes() == (false, true), "seed {seed}: {:#?}", crossed.violations);
+        let right = run(&two_nodes_at_once(), decide, seed);
+        assert!(right.violations.is_empty(), "seed {seed}: {:#?}", right.violations);
     }
 }
 
@@ -120,6 +132,21 @@ fn with_masters() -> Scene {
 
 fn two_minors() -> Scene {
     with_masters().goal(|goal| goal.to = Version::new(38, 0))
+}
+
+/// S06: a displaced pod finds no node but its own.
+fn one_a_node() -> Scene {
+    let budget = Some(Budget::MaxUnavailable(1));
+    let web = App { apart: true, budget, ..App::new("web", Kind::Deployment, &[0, 1, 2]) };
+    Scene::new(Sketch::of_workers(3).app(web).build())
+}
+
+fn two_nodes_at_once() -> Scene {
+    let app = |name| App { budget: Some(Budget::MaxUnavailable(1)), ..App::new(name, Kind::Deployment, &[0, 1]) };
+    let scene = Scene::new(Sketch::of_workers(2).app(app("a")).app(app("b")).build());
+    scene.goal(|goal| {
+        (goal.pacing, goal.settle, goal.nodes_at_once) = (Pacing::Budgets, Settle::None, 2);
+    })
 }
 
 /// Two of three pods on the first node; all pods of a node are asked at once, so that only the budget holds back.
@@ -305,6 +332,32 @@ fn waits_for_ever(goal: &Goal, cluster: &Cluster, now: Time) -> Decision {
     let decision = decide(goal, cluster, now);
     let uncordons = decision.actions.iter().any(|action| matches!(action, Action::Uncordon(_)));
     if uncordons { Decision::default() } else { decision }
+}
+
+/// Uncordons a node only when every workload is at strength.
+fn waits_for_all(goal: &Goal, cluster: &Cluster, now: Time) -> Decision {
+    let whole = cluster.pods().all(|(_, pod)| pod.gone || pod.ready);
+    change_actions(decide(goal, cluster, now), |action| match action {
+        Action::Uncordon(_) if !whole => None,
+        action => Some(action),
+    })
+}
+
+/// Asks the first node for `a` before `b`, and the second one for `b` before `a`.
+fn crosses(goal: &Goal, cluster: &Cluster, now: Time) -> Decision {
+    change_actions(decide(goal, cluster, now), |action| match action {
+        Action::Evict { pod, .. } => {
+            let pod = cluster.pod(pod);
+            let (first, of_a) = (pod.node == Some(NodeId(0)), pod.name.starts_with("a-"));
+            let asked = cluster.pods().any(|(_, other)| {
+                other.node == pod.node
+                    && other.name.starts_with(if first { "a-" } else { "b-" })
+                    && (other.gone || other.deletion.is_some())
+            });
+            (first == of_a || asked).then_some(action)
+        }
+        action => Some(action),
+    })
 }
 
 fn evicts_daemons(goal: &Goal, cluster: &Cluster, now: Time) -> Decision {

@@ -62,6 +62,7 @@ pub fn parse(output: &str) -> Result<HostFacts, String> {
     if let (Some(config), Some(wanted)) = (&config, text("kubelet-configmap").and_then(manifest::yaml)) {
         let path = items.iter().find(|item| item.what == "kubelet-config").map_or("", |item| item.name);
         facts.changed_files.extend(against_cluster(path, config, &wanted));
+        facts.kubelet.cluster_resolv_conf = wanted["resolvConf"].as_str().map(str::to_owned);
     }
     facts.kubelet.static_pods_with_api_references =
         named("manifest").filter(|item| manifest::refers_to_api(&item.text)).map(|item| item.name.to_owned()).collect();

@@ -55,6 +55,18 @@ fn volumes(cluster: &Cluster, id: PodId) -> Vec<VolumeId> {
         .collect()
 }
 
+/// A pod is gone: its node, unless its kubelet is down, lets go of the volumes that no other pod there uses (H2).
+pub(in crate::simulator) fn pod_gone(world: &mut World, id: PodId) {
+    let Some(node) = world.cluster.pod(id).node.filter(|node| !world.hosts[node.index()].down) else { return };
+    for volume in volumes(&world.cluster, id) {
+        if !is_used(&world.cluster, volume, node)
+            && let Some(nodes) = world.kubelets.attachments.nodes.get_mut(&volume)
+        {
+            nodes.retain(|other| *other != node);
+        }
+    }
+}
+
 /// How long a pod has to wait for its volumes before it looks again; `None`: all are there.
 pub(super) fn wait(world: &mut World, id: PodId, node: NodeId, chooser: &mut dyn Chooser) -> Option<Millis> {
     let mut longest = None;
@@ -88,14 +100,19 @@ fn is_held(world: &mut World, volume: VolumeId, node: NodeId) -> bool {
     if cluster.node(node).gone {
         return false;
     }
-    let used = cluster.pods_of_node(node).iter().any(|&pod| {
-        let object = cluster.pod(pod);
-        !object.is_terminal() && super::was_admitted(object) && volumes(cluster, pod).contains(&volume)
-    });
+    let used = is_used(cluster, volume, node);
     if used || !world.hosts[node.index()].down {
         return used;
     }
     let now = world.now;
     let since = *world.kubelets.attachments.waited.entry(volume).or_insert(now);
     world.cluster.node(node).ready == Readiness::Ready || now - since < FORCE_AFTER
+}
+
+/// Whether a pod of a node has a volume.
+fn is_used(cluster: &Cluster, volume: VolumeId, node: NodeId) -> bool {
+    cluster.pods_of_node(node).iter().any(|&pod| {
+        let object = cluster.pod(pod);
+        !object.gone && !object.is_terminal() && super::was_admitted(object) && volumes(cluster, pod).contains(&volume)
+    })
 }

@@ -17,6 +17,7 @@ use crate::trace::Event;
 
 use super::{Chooser, Delay, Task, World};
 
+pub(super) use attach::pod_gone;
 pub(super) use start::pod_bound;
 pub(super) use stop::{note_requests_at_risk, pod_deleting};
 
@@ -92,7 +93,10 @@ pub(super) fn resume(world: &mut World, chooser: &mut dyn Chooser) {
                 pod_deleting(world, id, chooser);
             }
         } else if pod.phase == Phase::Pending {
-            pod_bound(world, id, chooser);
+            // One that cannot start stays as it is, however well its siblings do.
+            if pod.stuck.is_empty() {
+                pod_bound(world, id, chooser);
+            }
         } else if pod.phase == Phase::Running && pod.ready {
             let since = pod.ready_since;
             plan_finish(world, id, since);
@@ -213,6 +217,15 @@ fn end(world: &mut World, id: PodId, failed: bool, chooser: &mut dyn Chooser) {
     world.emit(if failed { Event::PodFailed(id) } else { Event::PodSucceeded(id) }, chooser);
 }
 
+/// A pod starts again in a new sandbox, if one can start (G23).
+fn restart_anew(world: &mut World, id: PodId, chooser: &mut dyn Chooser) {
+    if resolver::sandbox_starts(&world.cluster, id) {
+        restart(world, id, chooser);
+    } else {
+        world.set_ready(id, false, chooser);
+    }
+}
+
 /// Containers start again in place: not Ready, then Ready.
 fn restart(world: &mut World, id: PodId, chooser: &mut dyn Chooser) {
     world.set_ready(id, false, chooser);
@@ -236,7 +249,7 @@ pub(super) fn host_is_back(world: &mut World, node: NodeId, chooser: &mut dyn Ch
         } else if pod.phase == Phase::Running && never {
             end(world, id, true, chooser);
         } else if pod.phase == Phase::Running {
-            restart(world, id, chooser);
+            restart_anew(world, id, chooser);
         } else {
             pod_bound(world, id, chooser);
         }
@@ -262,7 +275,9 @@ pub(super) fn kubelet_was_exchanged(
         if pod.gone || pod.phase != Phase::Running || pod.deletion.is_some() {
             continue;
         }
-        if (is_static(pod) && (other_minor || manifests_changed)) || other_hash {
+        if is_static(pod) && (other_minor || manifests_changed) {
+            restart_anew(world, id, chooser);
+        } else if other_hash {
             restart(world, id, chooser);
         } else if flaps && pod.ready {
             let period = world.cluster.spec(id).containers.iter().filter_map(|container| container.readiness);

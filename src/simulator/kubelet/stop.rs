@@ -1,6 +1,6 @@
 //! End of a pod: preStop, SIGTERM, SIGKILL, sidecars (KUBERNETES.md E.2), and what its clients notice (E.10).
 
-use crate::cluster::{Millis, Phase, PodId, PreStop, ServiceId};
+use crate::cluster::{Container, Millis, Phase, PodId, PreStop, ServiceId};
 use crate::simulator::{Chooser, Delay, Task, World};
 use crate::trace::Event;
 
@@ -44,21 +44,27 @@ fn stop_length(world: &World, id: PodId, grace: Millis, chooser: &mut dyn Choose
         (false, Some(fixed)) => fixed,
         (false, None) => world.length(Delay::Stop, chooser),
     };
-    let ends = spec.containers.iter().map(|container| match container.pre_stop {
-        Some(PreStop::Sleep(length)) => length,
-        Some(PreStop::Unknown) => world.length(Delay::PreStop, chooser),
-        None => Millis(0),
-    });
+    let ends = spec.containers.iter().map(|container| pre_stop_length(world, container, chooser));
     // Recordings and tests may have pods without containers.
     let mut elapsed = ends.map(|pre_stop| stopped_after(pre_stop, own, grace)).max();
     let mut elapsed = *elapsed.get_or_insert(stopped_after(Millis(0), own, grace));
-    if timing.stop.is_none() {
-        for _ in spec.init_containers.iter().filter(|container| container.sidecar) {
+    for sidecar in spec.init_containers.iter().filter(|container| container.sidecar) {
+        // Its hook begins at once; SIGTERM comes when its turn has come, too.
+        elapsed = elapsed.max(pre_stop_length(world, sidecar, chooser).min(grace));
+        if timing.stop.is_none() {
             let left = SHORTEST_KILL.max(Millis(grace.0 - elapsed.0));
             elapsed = elapsed + world.length(Delay::Stop, chooser).min(left);
         }
     }
     elapsed
+}
+
+fn pre_stop_length(world: &World, container: &Container, chooser: &mut dyn Chooser) -> Millis {
+    match container.pre_stop {
+        Some(PreStop::Sleep(length)) => length,
+        Some(PreStop::Unknown) => world.length(Delay::PreStop, chooser),
+        None => Millis(0),
+    }
 }
 
 /// When a container has ended that runs a hook for so long and then takes so long to follow SIGTERM.
@@ -127,7 +133,8 @@ fn serves_on(world: &World, id: PodId, forced: bool) -> Option<Millis> {
 /// The containers of a pod that is being deleted have ended.
 pub(super) fn stopped(world: &mut World, id: PodId, chooser: &mut dyn Chooser) {
     world.emit(Event::PodStopped { pod: id, cut_short: false }, chooser);
-    if world.cluster.pod(id).phase != Phase::Pending {
+    // The kubelet reports a terminal phase for pods that never ran, too (E7); played ones do not.
+    if world.cluster.pod(id).phase != Phase::Pending || !world.physics.played_kubelets {
         // Whoever ignores SIGTERM is killed (137).
         let timing = world.cluster.spec(id).timing;
         let failed = timing.ignores_term || timing.stop_exit_code.unwrap_or(143) != 0;

@@ -1,6 +1,6 @@
 //! podFailurePolicy (KUBERNETES.md D.5): what the failure of a pod means for its Job.
 
-use crate::cluster::{Cluster, FailureAction, FailureRule, Job, Phase, Pod, PodId};
+use crate::cluster::{Cluster, FailureAction, FailureRule, Job, Millis, Phase, Pod, PodId};
 
 use super::rule_for;
 
@@ -34,5 +34,8 @@ fn matches(cluster: &Cluster, rule: &FailureRule, id: PodId, pod: &Pod) -> bool 
 fn exit_code(cluster: &Cluster, id: PodId, pod: &Pod) -> Option<i32> {
     let timing = cluster.spec(id).timing;
     pod.started?;
-    Some(if pod.deletion.is_some() { timing.stop_exit_code.unwrap_or(143) } else { timing.exit_code })
+    let Some(deletion) = pod.deletion else { return Some(timing.exit_code) };
+    let grace = Millis::secs(i64::from(deletion.grace_seconds));
+    let killed = timing.ignores_term || timing.stop.is_some_and(|stop| stop > grace);
+    Some(if killed { 137 } else { timing.stop_exit_code.unwrap_or(143) })
 }

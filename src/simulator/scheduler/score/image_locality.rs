@@ -40,11 +40,11 @@ impl Images {
     }
 }
 
-/// Images that count for a pod, and the number that the highest sum depends on (VERSIONS.md V13).
+/// Images that count for a pod, and the number that the highest sum depends on (VERSIONS.md V13; those of volumes from 1.36 on).
 fn images(spec: &PodSpec, minor: u16) -> (impl Iterator<Item = Name>, i64) {
     let of_volume = |volume: &Volume| if let Volume::Image { image } = volume { Some(*image) } else { None };
     let containers = spec.init_containers.iter().chain(&spec.containers);
-    let volumes = spec.volumes.iter().filter_map(of_volume);
+    let volumes = spec.volumes.iter().filter_map(of_volume).filter(move |_| minor >= 36);
     let mut count = containers.clone().count();
     if minor >= 37 {
         count += volumes.clone().count();

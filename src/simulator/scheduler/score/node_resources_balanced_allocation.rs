@@ -3,16 +3,18 @@
 use crate::cluster::NodeId;
 
 use super::HIGHEST;
-use crate::simulator::scheduler::NodeState;
 use crate::simulator::scheduler::cycle::Cycle;
+use crate::simulator::scheduler::{NodeState, minor};
 
-/// The more the pod improves the balance of CPU and memory, the better. Skips pods that ask for neither.
+/// The more the pod improves the balance of CPU and memory, the better; up to 1.35 the balance that it leaves counts alone
+/// (VERSIONS.md, `balancedFormula`). Skips pods that ask for neither.
 pub fn score(cycle: &Cycle<'_>, nodes: &[NodeId]) -> Option<Vec<i64>> {
     let want = (cycle.spec.requests.milli_cpu, cycle.spec.requests.memory);
     if want == (0, 0) {
         return None;
     }
-    Some(nodes.iter().map(|&node| improvement(want, cycle.scheduler.node_state(node))).collect())
+    let formula = if minor(cycle.cluster) < 36 { balance } else { improvement };
+    Some(nodes.iter().map(|&node| formula(want, cycle.scheduler.node_state(node))).collect())
 }
 
 fn improvement(want: (i64, i64), state: &NodeState) -> i64 {
@@ -55,5 +57,7 @@ mod tests {
         assert_eq!(improvement((3000, 5000), &node((10000, 20000), (3000, 5000))), 74);
         assert_eq!(improvement((3000, 5000), &node((10000, 50000), (3000, 5000))), 70);
         assert_eq!(improvement((0, 5000), &node((3000, 5000), (3000, 0))), 100);
+        // Up to 1.35.
+        assert_eq!(balance((3000, 5000), &node((4000, 10000), (0, 0))), 87);
     }
 }
