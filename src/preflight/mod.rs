@@ -28,6 +28,7 @@ mod pinned;
 mod places;
 mod platform;
 mod quorum;
+mod quota;
 mod readiness;
 mod reboot;
 mod resolver;
@@ -129,6 +130,7 @@ pub fn all() -> &'static [Check] {
         quorum::CHECK,
         addons::CHECK,
         no_facts::CHECK,
+        quota::CHECK,
     ]
 }
 
