@@ -77,6 +77,9 @@ fn not_modelled(cluster: &Cluster, to: Version) -> Vec<String> {
         cluster.catalog.input.not_modelled.iter().map(|(object, what)| format!("{object}: {what}")).collect();
     all.sort();
     all.dedup();
+    if cluster.nodes().any(|(_, node)| !node.info.images.is_empty()) {
+        all.push("scheduler: images that are pulled during the run do not count for ImageLocality".to_owned());
+    }
     let foreign = |version: &Version| !(36..=37).contains(&version.minor);
     let versions = [("control plane", cluster.api_server), ("target", Some(to))];
     for (what, version) in versions.into_iter().filter_map(|(what, version)| Some((what, version.filter(foreign)?))) {

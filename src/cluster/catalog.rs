@@ -1,14 +1,14 @@
 //! What a run does not change: templates, classes, policies, host facts, and what is known of the input itself. Shared by all
 //! clones of a cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use super::{
     HostFacts, Labels, Millis, Name, ObjectKey, PodSpec, Resources, Selector, SpecId, StorageCapacity, StorageClass,
-    Time, Toleration,
+    Time, Toleration, WorkloadId,
 };
 
 /// Everything that is fixed for a run.
@@ -30,6 +30,8 @@ pub struct Catalog {
     pub csi_drivers: Vec<(Name, bool, bool)>,
     /// Kinds that CustomResourceDefinitions of the input define, by (group, kind).
     pub custom_kinds: BTreeMap<(Name, Name), CustomKind>,
+    /// Workloads whose own object the input lacks: only what they own is known.
+    pub unseen: BTreeSet<WorkloadId>,
     /// HorizontalPodAutoscalers.
     pub autoscalers: Vec<Autoscaler>,
     /// ResourceQuotas.
@@ -71,8 +73,9 @@ pub struct PriorityClass {
 pub struct CustomKind {
     /// `spec.names.plural`.
     pub plural: Name,
-    /// It has the `scale` subresource.
-    pub scale: bool,
+    /// Where its objects have the number of their replicas (`specReplicasPath` of the `scale` subresource); `None`: it has no
+    /// scale.
+    pub scale: Option<Name>,
 }
 
 /// A RuntimeClass: what admission adds to the pods that name it.

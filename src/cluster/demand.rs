@@ -130,10 +130,15 @@ fn unscalable(kind: &str) -> Option<String> {
 fn scale_client(cluster: &Cluster, id: WorkloadId, workload: &Workload) -> Scale {
     let group = workload.api_version.split_once('/').map_or("", |(group, _)| group);
     match cluster.catalog.custom_kinds.get(&(Name::new(group), workload.key.kind)) {
-        Some(custom) if !custom.scale => Scale::Unscalable(format!("{}.{group}", custom.plural)),
+        Some(custom) if custom.scale.is_none() => Scale::Unscalable(format!("{}.{group}", custom.plural)),
         Some(_) if workload.deleted => Scale::NotFound,
-        Some(_) => Scale::Known(id, workload.replicas),
-        None => Scale::Unseen,
+        // Only `spec.replicas` of the object is read.
+        Some(custom)
+            if custom.scale.is_some_and(|path| path == ".spec.replicas") && !cluster.catalog.unseen.contains(&id) =>
+        {
+            Scale::Known(id, workload.replicas)
+        }
+        Some(_) | None => Scale::Unseen,
     }
 }
 

@@ -23,9 +23,12 @@ impl Millis {
     }
 }
 
+/// The longest length of time that can be written: a hundred years.
+const LONGEST: i64 = 100 * 365 * 24 * 3_600_000;
+
 /// Why a text is no length of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a duration (examples: 30s, 10m, 1h30m)")]
+#[error("{0:?} is not a duration of up to a hundred years (examples: 30s, 10m, 1h30m)")]
 pub struct MillisError(pub String);
 
 impl FromStr for Millis {
@@ -49,7 +52,8 @@ impl FromStr for Millis {
             total = amount.checked_mul(scale).and_then(|part| total.checked_add(part)).ok_or_else(error)?;
             rest = &rest[end..];
         }
-        if text.is_empty() { Err(error()) } else { Ok(Millis(total)) }
+        // Sums with points in time stay far from any limit.
+        if text.is_empty() || total > LONGEST { Err(error()) } else { Ok(Millis(total)) }
     }
 }
 

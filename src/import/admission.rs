@@ -75,6 +75,7 @@ pub(super) fn intercepts(webhook: &Webhook) -> Option<String> {
         ("CREATE", "pods/eviction", "evictions"),
         ("CREATE", "pods/binding", "the binding of pods"),
         ("DELETE", "pods", "the deletion of pods"),
+        ("UPDATE", "nodes", "cordons and uncordons"),
     ]
     .into_iter()
     .filter(|(operation, resource, _)| webhook.sees(operation, resource))

@@ -234,7 +234,9 @@ fn put_catalog(catalog: &mut Catalog, entries: &[Entry]) {
             }
             Object::Definition(raw) => {
                 let spec = &raw.spec;
-                let scale = spec.versions.iter().any(|version| version.served && version.subresources.scale.is_some());
+                let served = spec.versions.iter().filter(|version| version.served);
+                let scale = served.filter_map(|version| version.subresources.scale.as_ref()).next();
+                let scale = scale.map(|scale| scale.spec_replicas_path);
                 let custom = CustomKind { plural: spec.names.plural, scale };
                 catalog.custom_kinds.insert((spec.group, spec.names.kind), custom);
             }
@@ -340,6 +342,7 @@ fn count(entries: &[Entry], listed: &[Name], input: &mut Input) {
 /// Owners that were taken to exist. ReplicaSets and ReplicationControllers are simple enough to be played by what their pods
 /// show: the template of one of them, and as many as are there.
 fn complete_assumed(cluster: &mut Cluster, directory: &Directory) {
+    Arc::make_mut(&mut cluster.catalog).unseen.extend(&directory.assumed);
     for &id in &directory.assumed {
         let kind = cluster.workload(id).key.kind;
         let active: Vec<PodId> =

@@ -12,7 +12,7 @@ use super::policy::{RawAutoscaler, RawBudget, RawNamespace, RawPriorityClass, Ra
 use super::storage::{
     RawClaim, RawCsiDriver, RawCsiNode, RawPersistentVolume, RawStorageCapacity, RawStorageClass, RawVolumeAttachment,
 };
-use super::wire::{Meta, Present, Stamp, object};
+use super::wire::{Meta, Stamp, object};
 use super::workload::{RawReplicationController, RawWorkload};
 use crate::cluster::{Name, ObjectKey, Time};
 
@@ -61,7 +61,12 @@ object! {
 
     /// `subresources`.
     struct Subresources {
-        scale: Option<Present>,
+        scale: Option<ScaleSubresource>,
+    }
+
+    /// `subresources.scale`.
+    struct ScaleSubresource {
+        spec_replicas_path: Name,
     }
 
     /// Times of an Event or Lease: they tell when the dump was taken.

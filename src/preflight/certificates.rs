@@ -54,6 +54,11 @@ fn run(scope: &Scope) -> Vec<Finding> {
             let (severity, what, fix) = if upgraded && renewed && left >= RUN {
                 let fix = "nothing, as long as the upgrade does renew certificates (--certificate-renewal)";
                 (Severity::Info, "; the upgrade renews it", fix)
+            } else if file.ends_with("ca.crt") {
+                let fix = "replace the authority before the upgrade: a new one beside the old, then all that it signed (kubeadm \
+                           renews none)";
+                // What an ended authority has signed is refused at the next start of a component.
+                (if left.0 < 0 { Severity::Error } else { Severity::Warning }, "", fix)
             } else {
                 (
                     Severity::Warning,
@@ -86,7 +91,7 @@ mod tests {
         let ends = |when: &str| host(&format!("certificates: {{/etc/kubernetes/pki/ca.crt: '{when}'}}"));
         let (soon, late) = (ends("2026-01-20T00:00:00Z"), ends("2026-11-20T00:00:00Z"));
         tells_apart("P043", &["Warning Node/n1"], (&soon, "{}"), (&late, "{}"));
-        tells_apart("P043", &["Warning Node/n1"], (&ends("2025-12-31T00:00:00Z"), "{}"), (&late, "{}"));
+        tells_apart("P043", &["Error Node/n1"], (&ends("2025-12-31T00:00:00Z"), "{}"), (&late, "{}"));
         assert_eq!(named("P043", &ends("next year"), "{}"), ["Info Node/n1"]);
     }
 

@@ -110,6 +110,9 @@ fn fix(scope: &Scope, pod: PodId) -> String {
     if !cluster.spec(pod).node_name.is_empty() {
         return "remove nodeName from the template, so that the scheduler places the pod".to_owned();
     }
+    if scope.nodes().count() < 2 {
+        return "add a node".to_owned();
+    }
     let volume_only = |id: NodeId| volumes(cluster, pod).all(|volume| reaches(cluster, volume, id));
     if scope.nodes().filter(|(id, _)| volume_only(*id)).count() <= 1 {
         return "add a second node to the zone of the volume".to_owned();

@@ -11,7 +11,7 @@ use super::{Check, Finding, Scope, Severity};
 const ABOUT: About = About {
     code: "P033",
     name: "versions apart",
-    what: "Kubelets newer than the API server or more than three minors older, kubelets of several versions, and targets that are \
+    what: "Kubelets newer than the API server or more than three minors older, an API server of unknown version, kubelets of several versions, and targets that are \
            several minors ahead.",
     why: "Outside of the skew policy nobody tests whether the two understand each other. Several versions are often an upgrade \
           that was not finished. Several minors mean several rounds over the control plane.",
@@ -28,6 +28,13 @@ fn run(scope: &Scope) -> Vec<Finding> {
     let mut findings = Vec::new();
     let api_server = scope.cluster.api_server;
     findings.extend(scope.nodes().filter_map(|(id, node)| apart(scope, id, node.kubelet?, api_server?)));
+    if api_server.is_none() && !scope.turns.is_empty() {
+        let to = scope.goal.to;
+        let message =
+            format!("the version of the API server is not known; it has to be {to} or newer before kubelets are");
+        let fix = "see that the control plane (of the provider) has been upgraded: kubectl version".to_owned();
+        findings.push(ABOUT.finding(Severity::Warning, scope.whole(), message, fix));
+    }
     let mut kubelets: BTreeMap<Version, Vec<Name>> = BTreeMap::new();
     for (_, node) in scope.nodes() {
         if let Some(kubelet) = node.kubelet {

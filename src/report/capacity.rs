@@ -21,7 +21,7 @@ pub struct CapacityResult {
     placement: Placement,
     nodes: Vec<NodeRoom>,
     /// Every pod found a node while any one node was out, in every walk.
-    holds_without_one_node: bool,
+    holds_without_one_node: Option<bool>,
     pending: Vec<ObjectKey>,
     not_modelled: Vec<String>,
 }
@@ -87,21 +87,42 @@ impl CapacityResult {
             seed: forecast.seed,
             placement: Placement { before: Picture::of(&before), after: Picture::of(&after) },
             nodes: nodes.collect(),
-            holds_without_one_node: forecast.nodes.iter().all(|node| node.unplaced.is_empty()),
+            holds_without_one_node: holds(forecast),
             pending: forecast.pending.iter().copied().collect(),
             not_modelled,
         }
     }
 }
 
+/// Whether everything has room while any one node is out; `None`: not known, since not every node was out.
+fn holds(forecast: &Forecast) -> Option<bool> {
+    if forecast.nodes.iter().any(|node| !node.unplaced.is_empty()) {
+        return Some(false);
+    }
+    untried(forecast).next().is_none().then_some(true)
+}
+
+/// Nodes that no walk had out, where the walks did not come to the end of the run or there was nothing to do.
+fn untried(forecast: &Forecast) -> impl Iterator<Item = Name> + '_ {
+    let all = forecast.completes && forecast.nodes.iter().any(|node| node.done > 0);
+    forecast.nodes.iter().filter(move |node| !all && node.done == 0).map(|node| node.name)
+}
+
 /// The capacity part of a forecast for people.
 pub fn text(forecast: &Forecast, cluster: &Cluster, width: Option<u16>) -> String {
     let mut out = String::new();
-    let holds = forecast.nodes.iter().all(|node| node.unplaced.is_empty());
-    let _ = if holds {
-        writeln!(out, "The cluster holds everything while any one of the nodes of the run is out.")
-    } else {
-        writeln!(out, "There is not enough room while some nodes are out:")
+    let _ = match holds(forecast) {
+        Some(true) => writeln!(out, "The cluster holds everything while any one of the nodes of the run is out."),
+        Some(false) => writeln!(out, "There is not enough room while some nodes are out:"),
+        None => {
+            let nodes: Vec<String> = untried(forecast).map(|node| node.to_string()).collect();
+            writeln!(
+                out,
+                "Whether the cluster holds everything without one node is not known: in the simulated runs some were never \
+                 out ({}); `cmsim check` says why.",
+                nodes.join(", ")
+            )
+        }
     };
     for node in forecast.nodes.iter().filter(|node| !node.unplaced.is_empty()) {
         for (object, message) in &node.unplaced {

@@ -62,6 +62,11 @@ pub fn table(head: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> Strin
     lines.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
+/// In some walk it stands under its floor, and was not there before.
+fn falls_short(item: &Availability) -> bool {
+    item.floor.is_some_and(|floor| item.lowest < floor.min(item.ready))
+}
+
 fn headline(out: &mut String, checked: &Checked, cluster: &Cluster) {
     let forecast = &checked.forecast;
     let (word, style) = match checked.verdict {
@@ -72,6 +77,9 @@ fn headline(out: &mut String, checked: &Checked, cluster: &Cluster) {
     let why = match checked.verdict {
         Verdict::NonDisruptive if forecast.nodes.iter().all(|node| node.order == 0) => {
             "there is nothing to do: all nodes of the run are at the target version or a newer one already".to_owned()
+        }
+        Verdict::NonDisruptive if forecast.workloads.iter().chain(&forecast.services).any(falls_short) => {
+            "the upgrade finishes and is not what takes anything under its floor".to_owned()
         }
         Verdict::NonDisruptive => "the upgrade finishes and nothing falls under its floor".to_owned(),
         Verdict::Blocked if forecast.completes => "the upgrade must not be started as things stand".to_owned(),
@@ -150,8 +158,7 @@ fn availability(out: &mut String, title: &str, items: &[Availability], detail: D
         head.extend(["EVICTIONS", "REQUESTS AT RISK"]);
     }
     let rows = shown.iter().map(|item| {
-        let broken = item.floor.is_some_and(|floor| item.lowest < floor.min(item.ready));
-        let lowest = if broken { format!("{} !", item.lowest) } else { item.lowest.to_string() };
+        let lowest = if falls_short(item) { format!("{} !", item.lowest) } else { item.lowest.to_string() };
         let floor = item.floor.map_or("-".to_owned(), |floor| floor.to_string());
         let mut row = vec![item.key.to_string(), item.ready.to_string(), floor, lowest, place(item.at)];
         if services {

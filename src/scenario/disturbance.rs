@@ -288,7 +288,11 @@ impl Change {
                 None => world.wake_workload(workload, chooser),
             }
         }
-        let budget = world.cluster.budgets().find(|(id, _)| world.cluster.budget_key(*id) == *object).map(|(id, _)| id);
+        let budget = world
+            .cluster
+            .budgets()
+            .find(|(id, budget)| !budget.gone && world.cluster.budget_key(*id) == *object)
+            .map(|(id, _)| id);
         if let Some(budget) = budget {
             use crate::cluster::BudgetLimit::{MaxUnavailable, MinAvailable};
             let limit = self.min_available.map(MinAvailable).or(self.max_unavailable.map(MaxUnavailable));
@@ -333,7 +337,11 @@ fn delete(world: &mut World, object: &ObjectKey, orphan: bool, grace: Option<u32
             world.emit(Event::NodeGone(node), chooser);
         }
     } else if object.kind == "PodDisruptionBudget" {
-        let budget = world.cluster.budgets().find(|(id, _)| world.cluster.budget_key(*id) == *object).map(|(id, _)| id);
+        let budget = world
+            .cluster
+            .budgets()
+            .find(|(id, budget)| !budget.gone && world.cluster.budget_key(*id) == *object)
+            .map(|(id, _)| id);
         if let Some(budget) = budget {
             world.cluster.update_budget(budget, |budget| budget.gone = true);
             world.emit(Event::BudgetGone(budget), chooser);

@@ -294,6 +294,7 @@ mod tests {
             let owner = fixture::workload(&mut cluster, "Widget", "w", None, 10, Detail::Other);
             cluster.update_workload(owner, |workload| workload.api_version = "sim.example.com/v1".into());
             fill(&mut cluster, owner, "w", 4, 4);
+            let scale = scale.then(|| ".spec.replicas".into());
             let kind = crate::cluster::CustomKind { plural: "widgets".into(), scale };
             let kinds = &mut Arc::make_mut(&mut cluster.catalog).custom_kinds;
             kinds.insert(("sim.example.com".into(), "Widget".into()), kind);

@@ -104,7 +104,10 @@ fn wrong_usage_says_what_is_wrong_and_what_would_be_right() {
         (check("--settle redy"), "[possible values: displaced, none]"),
         (check("-o yaml"), "[possible values: text, json]"),
         (check("--force=yes"), "[possible values: true, false]"),
-        (check("--drain-timeout 99999999999999h"), "is not a duration (examples: 30s, 10m, 1h30m)"),
+        (
+            check("--drain-timeout 99999999999999h"),
+            "is not a duration of up to a hundred years (examples: 30s, 10m, 1h30m)",
+        ),
         (check("--grace-period x"), "invalid value 'x' for '--grace-period <SECONDS>'"),
         (check("-n shop"), "unexpected argument '-n'"),
         (check("--trace /"), "writing /"),

@@ -121,7 +121,9 @@ fn json_of_the_other_commands_is_as_documented() {
     let output = cmsim().args(line.split(' ')).write_stdin(full()).output().unwrap();
     let capacity: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(capacity["holdsWithoutOneNode"], false);
-    let lacking = validate("CapacityResult", &[capacity]);
+    let stopped = json("capacity -f fixtures/dumps/kind-troubled.yaml --to v1.37.0 --walks 1 -o json");
+    assert!(stopped["holdsWithoutOneNode"].is_null(), "no node was out");
+    let lacking = validate("CapacityResult", &[capacity, stopped]);
     assert!(lacking.is_empty(), "no result has {lacking:?}");
 
     let conform = json("conform drains fixtures/drains/two-nodes fixtures/drains/plain-3n-single-replicas -o json");

@@ -131,6 +131,9 @@ impl Scheduler {
             self.changed(cluster, &Change::PodBound(pod.spec), now);
         } else if is.is_none() && (was.is_some() || (lost_hope && !there)) {
             self.changed(cluster, &Change::PodGone(pod.spec), now);
+        } else if was != is {
+            // It wakes nobody, but whoever waits long enough is tried again (C31).
+            self.queue.cluster_changed();
         }
     }
 
