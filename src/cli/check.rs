@@ -23,10 +23,11 @@ replicationcontrollers,poddisruptionbudgets,services,endpointslices,pv,pvc,stora
 horizontalpodautoscalers,resourcequotas,validatingwebhookconfigurations,mutatingwebhookconfigurations \\
     -A -o yaml > cluster.yaml
   cmsim check -f cluster.yaml --to v1.37.0
-  gunzip -c cluster.yaml.gz | cmsim check -f - --to v1.37.0
+  ssh bastion cat cluster.yaml | cmsim check -f - --to v1.37.0
   cmsim check -f cluster.yaml --to v1.37.0 --pacing budgets -o json | jq .verdict
   kubectl cluster-info dump --all-namespaces --output-directory dump
-  cmsim check -f dump -f cluster.yaml --to v1.37.0
+  kubectl get statefulsets,jobs,cronjobs,poddisruptionbudgets,pv,pvc,storageclasses -A -o yaml > rest.yaml
+  cmsim check -f dump -f rest.yaml --to v1.37.0
 
 The more kinds the input has, the better: of kinds that it lacks (as `cluster-info dump` lacks StatefulSets, Jobs and
 PodDisruptionBudgets) the result says what is assumed.

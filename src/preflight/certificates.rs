@@ -57,7 +57,7 @@ fn run(scope: &Scope) -> Vec<Finding> {
             } else if file.ends_with("ca.crt") {
                 let fix = "replace the authority before the upgrade: a new one beside the old, then all that it signed (kubeadm \
                            renews none)";
-                // What an ended authority has signed is refused at the next start of a component.
+                // Nothing that an ended authority has signed is accepted any more.
                 (if left.0 < 0 { Severity::Error } else { Severity::Warning }, "", fix)
             } else {
                 (

@@ -2,6 +2,7 @@
 
 use crate::cluster::{HostFacts, NodeId, Version};
 use crate::judge::About;
+use crate::upgrade::KUBELET_MAY_LAG;
 
 use super::scope::listed;
 use super::{Check, Finding, Scope, Severity};
@@ -16,9 +17,6 @@ const ABOUT: About = About {
 };
 
 pub(super) const CHECK: Check = Check { about: ABOUT, run };
-
-/// A kubelet may be so many minors older than the API server.
-const KUBELET_MAY_LAG: u16 = 3;
 
 fn run(scope: &Scope) -> Vec<Finding> {
     scope.taken_hosts().flat_map(|(node, facts)| lacking(scope, node, facts)).collect()

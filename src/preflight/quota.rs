@@ -1,5 +1,6 @@
 //! P047: quotas without room for one more pod.
 
+use crate::cluster::quantity::{bytes, cores};
 use crate::cluster::{Name, PodSpec, Quota};
 use crate::judge::About;
 
@@ -36,7 +37,7 @@ fn found(scope: &Scope, quota: &Quota) -> Option<Finding> {
         .limits
         .iter()
         .filter(full)
-        .map(|&(name, hard, used)| format!("{name} {} of {}", amount(used), amount(hard)))
+        .map(|&(name, hard, used)| format!("{name} {} of {}", shown(&name, used), shown(&name, hard)))
         .collect();
     if full.is_empty() {
         return None;
@@ -58,11 +59,12 @@ fn demand(resource: &str, spec: &PodSpec) -> Option<i64> {
     (amount > 0).then_some(amount)
 }
 
-/// Thousandths as Kubernetes writes them.
-fn amount(thousandths: i64) -> String {
-    match (thousandths / 1000, thousandths % 1000) {
-        (whole, 0) => whole.to_string(),
-        _ => format!("{thousandths}m"),
+/// An amount of a resource of a quota, given in thousandths.
+fn shown(resource: &str, thousandths: i64) -> String {
+    match resource {
+        "cpu" | "requests.cpu" => cores(thousandths),
+        "memory" | "requests.memory" => bytes(thousandths / 1000),
+        _ => (thousandths / 1000).to_string(),
     }
 }
 

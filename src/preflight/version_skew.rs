@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cluster::{Name, NodeId, Version};
 use crate::judge::About;
+use crate::upgrade::KUBELET_MAY_LAG;
 
 use super::scope::listed;
 use super::{Check, Finding, Scope, Severity};
@@ -20,9 +21,6 @@ const ABOUT: About = About {
 };
 
 pub(super) const CHECK: Check = Check { about: ABOUT, run };
-
-/// A kubelet may be so many minors older than the API server.
-const MAY_LAG: u16 = 3;
 
 fn run(scope: &Scope) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -64,8 +62,10 @@ fn run(scope: &Scope) -> Vec<Finding> {
 fn apart(scope: &Scope, id: NodeId, kubelet: Version, api_server: Version) -> Option<Finding> {
     let message = if kubelet.minor > api_server.minor {
         format!("the kubelet runs {kubelet}, newer than the API server ({api_server})")
-    } else if kubelet.minor + MAY_LAG < api_server.minor {
-        format!("the kubelet runs {kubelet}, more than {MAY_LAG} minors older than the API server ({api_server})")
+    } else if kubelet.minor + KUBELET_MAY_LAG < api_server.minor {
+        format!(
+            "the kubelet runs {kubelet}, more than {KUBELET_MAY_LAG} minors older than the API server ({api_server})"
+        )
     } else {
         return None;
     };

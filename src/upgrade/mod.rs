@@ -22,6 +22,7 @@ pub use decide::decide;
 pub use drain::{Fate, Ground};
 pub use goal::{Accepted, Goal, OnBlocked, Pacing, Settle};
 pub use reason::{Describe, Reason, Waiting};
+pub use skew::KUBELET_MAY_LAG;
 
 use crate::cluster::{Cluster, NodeId, PodId, Time};
 

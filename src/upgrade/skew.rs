@@ -7,7 +7,7 @@ use super::decide::View;
 use super::{Reason, order};
 
 /// A kubelet may be so many minors older than the API server, and none newer.
-const KUBELET_MAY_LAG: u16 = 3;
+pub const KUBELET_MAY_LAG: u16 = 3;
 
 /// Where the versions stand and what comes next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
