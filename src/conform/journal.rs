@@ -228,6 +228,9 @@ mod tests {
     /// was stopped in between and continued. Parts in which next to nothing happened are left out.
     const KUBEADM: &str = include_str!("../../fixtures/journals/kubeadm.jsonl");
 
+    /// A run during which somebody changed a Deployment's template and then its replicas, faster than its controller looked.
+    const RESIZED: &str = include_str!("../../fixtures/journals/resized.jsonl");
+
     fn held(text: &str) -> Report {
         of_text("journal", text).unwrap_or_else(|error| panic!("{error:#}"))
     }
@@ -267,6 +270,15 @@ mod tests {
         assert_eq!(report.checked["node.version"], 2);
         let gaps: Vec<&String> = report.not_modelled.keys().filter(|why| why.starts_with("nobody watched")).collect();
         assert_eq!(gaps.len(), 1, "{:?}", report.not_modelled);
+    }
+
+    #[test]
+    fn a_deployment_that_is_changed_twice_at_once_is_followed() {
+        assert_eq!(mismatches(&held(RESIZED)), Vec::<String>::new());
+        // The old ReplicaSet has its share of the new replicas then and wants no further pod.
+        let last = r#"{"rv":406,"#;
+        let further = json!({"rv": 407, "t": 1.054, "ev": "pod.created", "controller": "ReplicaSet/web-68fb8fffb7", "ns": "shop", "pod": "web-68fb8fffb7-zzzzz"});
+        assert_wrong(&put_in(RESIZED, last, &[further]), "pod.created", "zzzzz");
     }
 
     #[test]

@@ -90,10 +90,9 @@ impl Replay<'_> {
             Verb::KillEngine | Verb::FailHost | Verb::HangHost | Verb::TakeLock | Verb::FailBackup => {}
             Verb::Patch | Verb::PatchPods | Verb::Create => {
                 let template = deployment.map(|id| (id, self.world.cluster.workload(id).template));
-                let before = deployment.map(|id| self.world.cluster.workload(id).replicas);
                 (disturbance.act)(&mut self.world, &mut First);
                 if let Some((id, template)) = template {
-                    self.patched(id, template, before);
+                    self.patched(id, template);
                 }
             }
         }
@@ -106,14 +105,14 @@ impl Replay<'_> {
         self.world.cluster.find_workload(&key)
     }
 
-    fn patched(&mut self, id: WorkloadId, template: Option<crate::cluster::SpecId>, before: Option<i32>) {
+    fn patched(&mut self, id: WorkloadId, template: Option<crate::cluster::SpecId>) {
         let workload = self.world.cluster.workload(id);
         if workload.as_deployment().is_none() {
             return;
         }
         let replicas = workload.replicas;
         if let Some(rollout) = self.rollouts.get_mut(&id) {
-            rollout.before = before.into_iter().chain([replicas]).collect();
+            rollout.resized(replicas);
         }
         let has_new = self.world.cluster.owned_workloads(id).iter().any(
             |&set| matches!(&self.world.cluster.workload(set).detail, Detail::ReplicaSet(detail) if detail.current),

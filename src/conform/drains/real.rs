@@ -205,7 +205,7 @@ impl Replay<'_> {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (kind, namespace, name) = (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
         let key = ObjectKey::new(Name::new(&namespace), &kind, Name::new(&name));
-        let replicas = self.world.cluster.find_workload(&key).map(|id| self.world.cluster.workload(id).replicas);
+        let is_new = self.world.cluster.find_workload(&key).is_none();
         let nodes = self.world.cluster.nodes().len();
         if let Err(problem) = import::apply(&mut self.world.cluster, object) {
             self.report.pass_over(&format!("objects that cannot be read: {key}: {problem}"));
@@ -218,10 +218,10 @@ impl Replay<'_> {
             self.emit(Event::NodeCreated(NodeId(index as u32)));
         }
         if let Some(id) = self.world.cluster.find_workload(&key) {
-            if replicas.is_none() {
+            if is_new {
                 controllers::meet(&mut self.world, id);
             }
-            self.workload_told(id, replicas);
+            self.workload_told(id);
         }
     }
 

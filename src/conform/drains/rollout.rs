@@ -14,10 +14,19 @@ const MOST: usize = 4_000;
 /// The ReplicaSets of a Deployment and the sizes that they may have.
 #[derive(Clone, Debug)]
 pub(super) struct Rollout {
-    /// `spec.replicas` of the Deployment before and after the last change.
-    pub(super) before: Vec<i32>,
+    /// `spec.replicas` of the Deployment, each value that it has had in turn.
+    replicas: Vec<i32>,
     sets: Vec<WorkloadId>,
-    sizes: BTreeSet<Vec<i32>>,
+    possible: BTreeSet<Possibility>,
+}
+
+/// What the controller may have done.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Possibility {
+    /// The sizes of the ReplicaSets.
+    sizes: Vec<i32>,
+    /// Which `spec.replicas` it spread over them last; it never goes back to a former one.
+    spread: usize,
 }
 
 impl Rollout {
@@ -30,41 +39,60 @@ impl Rollout {
     fn of(cluster: &Cluster, id: WorkloadId, replicas: i32) -> Rollout {
         let sets: Vec<WorkloadId> = cluster.owned_workloads(id).to_vec();
         let sizes = sets.iter().map(|&set| cluster.workload(set).replicas).collect();
-        Rollout { before: vec![replicas], sets, sizes: BTreeSet::from([sizes]) }
+        Rollout { replicas: vec![replicas], sets, possible: BTreeSet::from([Possibility { sizes, spread: 0 }]) }
     }
 
-    /// A ReplicaSet that was created, empty at first.
-    fn add(&mut self, set: WorkloadId) {
+    /// A ReplicaSet that was created with a size.
+    fn add(&mut self, set: WorkloadId, size: i32) {
         self.sets.push(set);
-        self.sizes = std::mem::take(&mut self.sizes)
+        self.possible = std::mem::take(&mut self.possible)
             .into_iter()
-            .map(|mut sizes| {
-                sizes.push(0);
-                sizes
+            .map(|mut possibility| {
+                possibility.sizes.push(size);
+                possibility
             })
             .collect();
     }
 
+    /// Somebody wrote the Deployment's `spec.replicas`. Its controller may not have seen what stood there until then.
+    pub(super) fn resized(&mut self, replicas: i32) {
+        if self.replicas.last() != Some(&replicas) {
+            self.replicas.push(replicas);
+        }
+    }
+
+    /// What the controller does at a state.
+    fn plan(&self, cluster: &Cluster, id: WorkloadId, possibility: &Possibility, now: Time) -> deployment::Plan {
+        let before = self.replicas[possibility.spread];
+        deployment::plan(cluster, id, before, |set| self.size(possibility, set), now)
+    }
+
     /// Adds every size that the controller may have written at one of the states, in any number of syncs.
     fn advance<'s>(&mut self, id: WorkloadId, states: impl Iterator<Item = &'s Cluster> + Clone, now: Time) {
-        let mut fresh: Vec<Vec<i32>> = self.sizes.iter().cloned().collect();
-        while let Some(sizes) = fresh.pop() {
+        let mut fresh: Vec<Possibility> = self.possible.iter().cloned().collect();
+        while let Some(possibility) = fresh.pop() {
             for state in states.clone() {
-                for &before in &self.before {
-                    let size = |set| self.position(set).map_or(0, |position| sizes[position]);
-                    let plan = deployment::plan(state, id, before, size, now);
-                    let mut next = sizes.clone();
-                    for (set, replicas) in plan.scale {
-                        if let Some(position) = self.position(set) {
-                            next[position] = replicas;
-                        }
+                let replicas = state.workload(id).replicas;
+                let Some(ahead) = self.replicas[possibility.spread..].iter().position(|&other| other == replicas)
+                else {
+                    continue;
+                };
+                let mut next = possibility.clone();
+                next.spread += ahead;
+                for (set, replicas) in self.plan(state, id, &possibility, now).scale {
+                    if let Some(position) = self.position(set) {
+                        next.sizes[position] = replicas;
                     }
-                    if self.sizes.len() < MOST && self.sizes.insert(next.clone()) {
-                        fresh.push(next);
-                    }
+                }
+                if self.possible.len() < MOST && self.possible.insert(next.clone()) {
+                    fresh.push(next);
                 }
             }
         }
+    }
+
+    fn size(&self, possibility: &Possibility, set: WorkloadId) -> i32 {
+        self.position(set).map_or(0, |position| possibility.sizes[position])
     }
 
     fn position(&self, set: WorkloadId) -> Option<usize> {
@@ -83,21 +111,18 @@ impl Replay<'_> {
         };
         let states: Vec<&Cluster> = self.states().filter(|state| knows(state, set)).collect();
         rollout.advance(top, states.iter().copied(), self.world.now);
-        let allowed: BTreeSet<Vec<i32>> = rollout
-            .sizes
+        let allowed: BTreeSet<Possibility> = rollout
+            .possible
             .iter()
-            .filter(|sizes| {
-                let size = rollout.position(set).map_or(0, |position| sizes[position]);
-                states.iter().any(|state| test(self, state, size))
-            })
+            .filter(|possibility| states.iter().any(|state| test(self, state, rollout.size(possibility, set))))
             .cloned()
             .collect();
         let explained = !allowed.is_empty();
         if explained {
-            rollout.sizes = allowed;
+            rollout.possible = allowed;
         }
-        if let Some(sizes) = rollout.sizes.first() {
-            for (&set, &size) in rollout.sets.iter().zip(sizes) {
+        if let Some(possibility) = rollout.possible.first() {
+            for (&set, &size) in rollout.sets.iter().zip(&possibility.sizes) {
                 self.world.cluster.update_workload(set, |set| set.replicas = size);
             }
         }
@@ -159,18 +184,18 @@ impl Replay<'_> {
         let set = deployment::create(&mut self.world.cluster, deployment, 0, Some(name), now);
         self.world.wake_workload(set, &mut crate::simulator::First);
         if let Some(rollout) = self.rollouts.get_mut(&deployment) {
-            rollout.add(set);
+            rollout.add(set, 0);
         }
     }
 
-    /// A journal told a workload as it is; `before`: its replicas until then, if it was known.
-    pub(super) fn workload_told(&mut self, id: WorkloadId, before: Option<i32>) {
+    /// A journal told a workload as it is.
+    pub(super) fn workload_told(&mut self, id: WorkloadId) {
         let cluster = &self.world.cluster;
         let workload = cluster.workload(id);
         if workload.as_deployment().is_some() {
             let replicas = workload.replicas;
             match self.rollouts.get_mut(&id) {
-                Some(rollout) => rollout.before = before.into_iter().chain([replicas]).collect(),
+                Some(rollout) => rollout.resized(replicas),
                 None => {
                     self.rollouts.insert(id, Rollout::of(cluster, id, replicas));
                 }
@@ -178,7 +203,7 @@ impl Replay<'_> {
         } else if let Some(rollout) = self.rollouts.get_mut(&cluster.top(id))
             && rollout.position(id).is_none()
         {
-            rollout.add(id);
+            rollout.add(id, workload.replicas);
         }
     }
 
@@ -204,16 +229,17 @@ impl Replay<'_> {
                 continue;
             }
             rollout.advance(id, std::iter::once(&cluster), now);
-            let settled = |sizes: &Vec<i32>| {
-                let size = |set| rollout.position(set).map_or(0, |position| sizes[position]);
-                rollout.sets.iter().all(|&set| cluster.workload(set).deleted || shortage(&cluster, set, size(set)) == 0)
-                    && rollout
-                        .before
-                        .iter()
-                        .any(|&before| deployment::plan(&cluster, id, before, size, now) == deployment::Plan::default())
+            let settled = |possibility: &Possibility| {
+                let wants = |set| shortage(&cluster, set, rollout.size(possibility, set)) != 0;
+                !rollout.sets.iter().any(|&set| !cluster.workload(set).deleted && wants(set))
+                    && rollout.plan(&cluster, id, possibility, now) == deployment::Plan::default()
             };
-            if !rollout.sizes.iter().any(settled) {
-                unfinished.push(format!("{} is not settled at any of {:?}", cluster.workload(id).key, rollout.sizes));
+            if !rollout.possible.iter().any(settled) {
+                unfinished.push(format!(
+                    "{} is not settled at any of {:?}",
+                    cluster.workload(id).key,
+                    rollout.possible
+                ));
             }
         }
         unfinished
