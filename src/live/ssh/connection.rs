@@ -182,8 +182,11 @@ impl Said {
         let host = || label.to_owned();
         match (self.code, self.signal) {
             (Some(code), _) => Ok(Output { code, stdout: self.stdout, stderr: self.stderr }),
-            (None, Some(signal)) => Err(Error::Command { host: host(), why: format!("the command ended by {signal}") }),
-            (None, None) => Err(Error::Lost { host: host(), why: "it ended before the command had".to_owned() }),
+            // So does a host that goes down.
+            (None, Some(signal)) => {
+                Err(Error::Lost { host: host(), why: format!("the command was ended by {signal}") })
+            }
+            (None, None) => Err(Error::Lost { host: host(), why: "the connection broke".to_owned() }),
         }
     }
 }

@@ -115,15 +115,15 @@ pub enum Error {
         /// How long was waited.
         limit: Duration,
     },
-    /// The connection broke while the command may have been running.
-    #[error("the connection to {host} broke: {why}")]
+    /// The connection broke while the command may have been running, or something on the host ended the command.
+    #[error("the session with {host} was lost: {why}")]
     Lost {
         /// Host with its address.
         host: String,
         /// Cause.
         why: String,
     },
-    /// The command ended by a signal, or wrote too much.
+    /// The command could not be run, or wrote what cannot be taken.
     #[error("{host}: {why}")]
     Command {
         /// Host with its address.
