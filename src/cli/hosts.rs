@@ -12,7 +12,7 @@ use crate::live::facts::{Asked, facts_of_all};
 use crate::live::ssh::{Ask, Hosts, Inventory, Jump, Overrides, Settings};
 use crate::recipe::{Defect, Recipe, built_in};
 
-use super::input::{duration, meant};
+use super::input::meant;
 use super::live::now;
 use super::output;
 
@@ -39,7 +39,7 @@ pub struct SshArgs {
     #[arg(long, value_name = "FILE,...", value_delimiter = ',')]
     ssh_known_hosts: Vec<PathBuf>,
     /// How long a host may take to answer
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
     ssh_timeout: Millis,
 }
 

@@ -115,7 +115,7 @@ pub struct GoalArgs {
     #[arg(long, value_name = "COUNT")]
     nodes_at_once: Option<usize>,
     /// How long the drain of a node may take (30s, 10m, 1h)
-    #[arg(long, visible_alias = "timeout", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, visible_alias = "timeout", value_name = "DURATION")]
     drain_timeout: Option<Millis>,
     /// Seconds that pods get to end, instead of their own terminationGracePeriodSeconds; -1 keeps their own
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
@@ -133,7 +133,7 @@ pub struct GoalArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     ignore_daemonsets: Option<bool>,
     /// Do not wait for pods whose deletion began longer ago than this
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION")]
     skip_wait_for_delete_timeout: Option<Millis>,
     /// Least number of ready pods (endpoints, for a Service) that an object must keep, as namespace/Kind/name=COUNT
     #[arg(long = "floor", value_name = "OBJECT=COUNT")]
@@ -334,28 +334,4 @@ pub fn setup(source: &Source, goal: &GoalArgs) -> anyhow::Result<Setup> {
     }
     let goal = goal.goal(&cluster)?;
     Ok(Setup::new(cluster, goal, crate::upgrade::decide))
-}
-
-/// A duration as kubectl's flags take it: `90s`, `5m`, `1h30m`, or plain seconds.
-/// A length of time as kubectl reads it; a bare number means seconds.
-pub fn duration(text: &str) -> Result<Millis, String> {
-    match text.parse::<u32>() {
-        Ok(seconds) => Ok(Millis::secs(i64::from(seconds))),
-        Err(_) => text.parse::<Millis>().map_err(|error| error.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_read_as_kubectl_reads_them() {
-        for (text, millis) in [("0", 0), ("30", 30_000), ("30s", 30_000), ("1h30m", 5_400_000), ("250ms", 250)] {
-            assert_eq!(duration(text), Ok(Millis(millis)), "{text}");
-        }
-        for text in ["", "m", "5x", "1.5h", "-3s", "5m3", "99999999999999999999h"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
 }

@@ -13,7 +13,6 @@ use crate::cluster::{Cluster, Millis, Routing};
 use crate::live::{Around, Hook, Operator, Reply, Url};
 use crate::upgrade::Goal;
 
-use super::input::duration;
 use super::output::note;
 use super::watch::Interrupt;
 
@@ -29,7 +28,7 @@ pub struct RoutingArgs {
     #[arg(long)]
     exclude_label: bool,
     /// How long load balancers get to see that label
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s", requires = "exclude_label")]
+    #[arg(long, value_name = "DURATION", default_value = "0s", requires = "exclude_label")]
     routing_grace: Millis,
     /// Server that stops routing to a node: gets {"node","address","action":"stop-routing","version"} as POST; 2xx: it is done
     #[arg(long, value_name = "URL", requires = "resume_routing_url")]
@@ -50,7 +49,7 @@ pub struct RoutingArgs {
     #[arg(long, value_name = "COMMAND")]
     verify_routing_command: Option<String>,
     /// How long that may take until the run stops
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m", requires = "verify_routing_command")]
+    #[arg(long, value_name = "DURATION", default_value = "5m", requires = "verify_routing_command")]
     verify_routing_timeout: Millis,
     /// Command before a node is touched; where it fails the run stops and the node stays as it is
     #[arg(long, value_name = "COMMAND")]

@@ -4,11 +4,10 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A length of time in milliseconds. Files may also write it as `90s`, `5m`, `1h30m`, `250ms`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize)]
-#[serde(transparent)]
+/// A length of time in milliseconds. Files and flags write it as `90s`, `5m`, `1h30m`, `250ms`, or as a number of seconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Millis(pub i64);
 
 impl Millis {
@@ -34,9 +33,13 @@ pub struct MillisError(pub String);
 impl FromStr for Millis {
     type Err = MillisError;
 
-    /// Whole amounts with their units, as Go and kubectl write them.
+    /// Whole amounts with their units, as Go and kubectl write them; without a unit seconds.
     fn from_str(text: &str) -> Result<Millis, MillisError> {
         let error = || MillisError(text.to_owned());
+        if let Ok(seconds) = text.parse::<u32>() {
+            let length = Millis::secs(i64::from(seconds));
+            return if length.0 > LONGEST { Err(error()) } else { Ok(length) };
+        }
         let (mut total, mut rest) = (0_i64, text);
         while !rest.is_empty() {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(error)?;
@@ -62,12 +65,23 @@ impl<'de> Deserialize<'de> for Millis {
         #[derive(Deserialize)]
         #[serde(untagged)]
         enum Written {
-            Number(i64),
+            Seconds(i64),
             Text(String),
         }
-        match Written::deserialize(deserializer)? {
-            Written::Number(millis) => Ok(Millis(millis)),
-            Written::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        let text = match Written::deserialize(deserializer)? {
+            Written::Seconds(seconds) => seconds.to_string(),
+            Written::Text(text) => text,
+        };
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for Millis {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 % 1000 == 0 {
+            serializer.collect_str(&format_args!("{}s", self.0 / 1000))
+        } else {
+            serializer.collect_str(&format_args!("{}ms", self.0))
         }
     }
 }
@@ -117,5 +131,24 @@ impl Sub for Time {
 
     fn sub(self, earlier: Time) -> Millis {
         Millis(self.0 - earlier.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_read_as_kubectl_reads_them() {
+        for (text, millis) in [("0", 0), ("30", 30_000), ("30s", 30_000), ("1h30m", 5_400_000), ("250ms", 250)] {
+            assert_eq!(text.parse(), Ok(Millis(millis)), "{text}");
+            assert_eq!(serde_json::from_value(text.into()).ok(), Some(Millis(millis)), "{text} in a file");
+            let written = serde_json::to_value(Millis(millis)).unwrap();
+            assert_eq!(serde_json::from_value(written).ok(), Some(Millis(millis)), "{text} read again");
+        }
+        assert_eq!(serde_json::from_value(30.into()).ok(), Some(Millis::secs(30)), "a number in a file");
+        for text in ["", "m", "5x", "1.5h", "-3s", "-3", "5m3", "4000000000", "99999999999999999999h"] {
+            assert!(text.parse::<Millis>().is_err(), "{text}");
+        }
     }
 }
