@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, NodeId, PodId, Time};
+use crate::cluster::{Cluster, Node, NodeId, PodId, Time, Version};
 use crate::live::{Connection, rehearse_cordon, rehearse_eviction};
 use crate::upgrade::{Fate, Goal, fate, turns};
 
@@ -38,6 +38,10 @@ pub async fn show(
         let key = cluster.pod_key(pod);
         format!("{}/{}", key.namespace, key.name)
     };
+    let way = |node: &Node| {
+        let from = node.control_plane.or(node.kubelet).filter(|_| node.is_control_plane());
+        from.map_or_else(Vec::new, |from| goal.way(from))
+    };
     let answers = match nodes.first() {
         Some(&first) => answers(connection, goal, cluster, first, &pods(first)).await,
         None => Vec::new(),
@@ -46,7 +50,11 @@ pub async fn show(
         let of_node = |&id: &NodeId| {
             let node = cluster.node(id);
             let pods: Vec<String> = pods(id).into_iter().map(name).collect();
-            json!({"name": node.name().as_str(), "from": node.kubelet.map(|one| one.to_string()), "to": goal.to.to_string(), "pods": pods})
+            let versions = |of: &[Version]| of.iter().map(Version::to_string).collect::<Vec<_>>();
+            json!({
+                "name": node.name().as_str(), "from": node.kubelet.map(|one| one.to_string()),
+                "via": versions(&way(node)), "to": goal.to.to_string(), "pods": pods,
+            })
         };
         let answers: Vec<Value> =
             answers.iter().map(|(what, answer)| json!({"request": what, "answer": answer})).collect();
@@ -65,7 +73,8 @@ pub async fn show(
     for &id in &nodes {
         let node = cluster.node(id);
         let from = node.kubelet.map_or("?".to_owned(), |version| version.to_string());
-        text.push_str(&format!("  {} ({}) {from} -> {}\n", node.name(), node.info.address, goal.to));
+        let to: String = way(node).into_iter().chain([goal.to]).map(|version| format!(" -> {version}")).collect();
+        text.push_str(&format!("  {} ({}) {from}{to}\n", node.name(), node.info.address));
         let going: Vec<String> = pods(id).into_iter().map(name).collect();
         let verb = if goal.disable_eviction { "delete" } else { "evict" };
         let going = if going.is_empty() { "nothing".to_owned() } else { going.join(", ") };

@@ -12,10 +12,10 @@ use super::pod::RawPod;
 use super::pod_spec::Admission;
 use super::wire::Meta;
 use super::workload::set_owner;
-use super::{Importer, Source, job, node, pod, policy, storage, workload};
+use super::{Importer, Source, assumed, job, node, pod, policy, storage, workload};
 use crate::cluster::{
-    ApiUse, Catalog, Cluster, CustomKind, Detail, Input, Millis, Name, ObjectKey, Owner, Phase, PodId, SpecId, Time,
-    Version, WorkloadId,
+    ApiUse, Catalog, Cluster, CustomKind, Detail, Effect, Input, Millis, Name, NodeId, ObjectKey, Owner, Phase, PodId,
+    SpecId, Taint, Time, Version, WorkloadId,
 };
 
 /// An object with what it is and where it stands.
@@ -33,18 +33,18 @@ const READ: [(&str, &str); 24] = [
     ("Namespace", "namespaces are assumed to have no labels of their own"),
     ("Deployment", "Deployments that ReplicaSets name are assumed to exist and to change nothing"),
     ("ReplicaSet", "ReplicaSets that pods name are assumed to exist and to have the pods that are there"),
-    ("StatefulSet", "StatefulSets that pods name are assumed to exist; their pods are not brought back"),
+    ("StatefulSet", "StatefulSets that pods name are assumed to exist and to have the pods that are there, in order"),
     ("DaemonSet", "DaemonSets that pods name are assumed to exist; their pods are not brought back"),
     (
         "ReplicationController",
         "ReplicationControllers that pods name are assumed to exist and to have the pods that are there",
     ),
-    ("Job", "Jobs that pods name are assumed to exist; their pods are not brought back"),
+    ("Job", "Jobs that pods name are assumed to exist and to want a success of every pod that is there"),
     ("CronJob", "none is assumed: no Job is started during the run"),
     ("PodDisruptionBudget", "none is assumed: nothing limits evictions"),
     ("Service", "none is assumed: no endpoint is watched"),
-    ("PersistentVolumeClaim", "none is assumed: pods that name one cannot be placed"),
-    ("PersistentVolume", "none is assumed: pods with bound claims cannot be placed"),
+    ("PersistentVolumeClaim", "those that pods on nodes name are assumed to exist and to be bound"),
+    ("PersistentVolume", "those of bound claims are assumed to be within reach of every node"),
     ("StorageClass", "none is assumed: no claim waits for a consumer"),
     ("CSINode", "none is assumed: nodes attach any number of volumes"),
     ("PriorityClass", "priorities are taken from the pods; templates have priority 0"),
@@ -79,6 +79,7 @@ pub(super) fn assemble(importer: Importer) -> Cluster {
     catalog.input = input;
     put_all(&mut cluster, &mut directory, &entries, admission);
 
+    assumed::storage(&mut cluster);
     cut_cycles(&mut cluster);
     say_what_was_assumed(&mut cluster, &directory);
     versions(&mut cluster, &directory, &entries);
@@ -146,7 +147,7 @@ fn put_all(cluster: &mut Cluster, directory: &mut Directory, entries: &[Entry], 
             pods.push((pod::pod(cluster, directory, raw, admission), raw));
         }
     }
-    complete_assumed(cluster, directory);
+    assumed::owners(cluster, directory);
     mark_current_replica_sets(cluster);
     complete_stateful_sets(cluster, entries);
     complete_jobs(cluster, &pods);
@@ -339,29 +340,6 @@ fn count(entries: &[Entry], listed: &[Name], input: &mut Input) {
     }
 }
 
-/// Owners that were taken to exist. ReplicaSets and ReplicationControllers are simple enough to be played by what their pods
-/// show: the template of one of them, and as many as are there.
-fn complete_assumed(cluster: &mut Cluster, directory: &Directory) {
-    Arc::make_mut(&mut cluster.catalog).unseen.extend(&directory.assumed);
-    for &id in &directory.assumed {
-        let kind = cluster.workload(id).key.kind;
-        let active: Vec<PodId> =
-            cluster.pods_of_workload(id).iter().copied().filter(|&pod| cluster.pod(pod).is_active()).collect();
-        let of_children: i32 = cluster.owned_workloads(id).iter().map(|&owned| cluster.workload(owned).replicas).sum();
-        let replicas = i32::try_from(active.len()).unwrap_or(i32::MAX).saturating_add(of_children);
-        let template = active.last().map(|&pod| cluster.pod(pod).spec);
-        cluster.update_workload(id, |workload| {
-            workload.replicas = replicas;
-            let detail = match &*kind {
-                "ReplicaSet" => Detail::ReplicaSet(crate::cluster::ReplicaSet { current: true, ..Default::default() }),
-                "ReplicationController" => Detail::ReplicationController,
-                _ => return,
-            };
-            (workload.detail, workload.template) = (detail, template);
-        });
-    }
-}
-
 /// Of a Deployment's ReplicaSets with the Deployment's template the one with the highest revision is the new one; without
 /// revisions the oldest (`FindNewReplicaSet`, KUBERNETES.md D.1). Templates are compared without `pod-template-hash`.
 fn mark_current_replica_sets(cluster: &mut Cluster) {
@@ -506,11 +484,25 @@ fn not_modelled(cluster: &mut Cluster, entries: &[Entry]) {
     let quotas = cluster.catalog.quotas.iter();
     let quotas = quotas.filter(|quota| quota.limits.iter().any(|(name, _, _)| of_pods(name)));
     found.extend(quotas.map(|quota| (quota.key, "pods that it would refuse are created all the same".to_owned())));
+    let timed = cluster.nodes().filter(|(id, _)| leaves_in_time(cluster, *id));
+    let what = "pods that tolerate its NoExecute taint for some time have all of that time from the dump on";
+    found.extend(timed.map(|(id, _)| (cluster.node_key(id), what.to_owned())));
     let webhooks = cluster.catalog.webhooks.iter();
     found.extend(webhooks.filter_map(|webhook| Some((webhook.configuration, intercepts(webhook)?))));
     let known = &mut Arc::make_mut(&mut cluster.catalog).input.not_modelled;
     found.extend(std::mem::take(known));
     known.extend(found);
+}
+
+/// Whether the time of a pod that tolerates a NoExecute taint of its node runs out.
+fn leaves_in_time(cluster: &Cluster, node: NodeId) -> bool {
+    let tolerations = |taint: &Taint| {
+        let pods = cluster.pods_of_node(node).iter();
+        pods.filter_map(|&pod| cluster.spec(pod).tolerations.iter().find(|one| one.tolerates(taint)))
+            .collect::<Vec<_>>()
+    };
+    let mut taints = cluster.node(node).taints.iter().filter(|taint| taint.effect == Effect::NoExecute);
+    taints.any(|taint| tolerations(taint).iter().any(|one| one.seconds.is_some()))
 }
 
 /// Owners that own each other in a circle: the circle is cut, since it has no top.

@@ -15,6 +15,7 @@ mod admission;
 mod affinity;
 mod amounts;
 mod assemble;
+mod assumed;
 mod canonical;
 mod container;
 mod directory;

@@ -244,6 +244,21 @@ fn one_cluster_is_the_same_in_every_layout() {
 }
 
 #[test]
+fn time_that_a_taint_is_tolerated_for_is_said_to_count_from_the_dump() {
+    let said = |effect: &str, seconds: Value| {
+        let taints = json!([{"key": "gone", "effect": effect, "timeAdded": "2026-01-01T00:00:00Z"}]);
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {"taints": taints}});
+        let mut one = pod("a");
+        one["spec"]["nodeName"] = json!("n1");
+        one["spec"]["tolerations"] = json!([{"key": "gone", "operator": "Exists", "tolerationSeconds": seconds}]);
+        let cluster = from_objects([node, one]).unwrap();
+        cluster.catalog.input.not_modelled.iter().any(|(object, _)| object.to_string() == "Node/n1")
+    };
+    assert!(said("NoExecute", json!(60)));
+    assert!(!said("NoExecute", Value::Null) && !said("NoSchedule", json!(60)));
+}
+
+#[test]
 fn hosts_files_name_nodes_of_the_cluster_and_known_facts() {
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}});
     let mut cluster = from_objects([node]).unwrap();

@@ -35,7 +35,10 @@ impl Rule for Displaced {
             }
             let before = tally.at_start.min(wanted);
             if tally.ready + by_others[id.index()] < before {
-                let message = format!("{} ready at the end, {before} before", tally.ready);
+                let mut message = format!("{} ready at the end, {before} before", tally.ready);
+                if workload.detail == Detail::Other {
+                    message += "; what its controller does is not modelled, so nothing is known to bring its pods back";
+                }
                 broken.push(Violation {
                     code: ABOUT.code,
                     // A run that has stopped leaves the application as it was when it stopped: short of a pod, above its floor.

@@ -71,6 +71,11 @@ pub struct Goal {
 }
 
 impl Goal {
+    /// The versions that a control plane gets before the target.
+    pub fn way(&self, from: Version) -> Vec<Version> {
+        (from.minor + 1..self.to.minor).map(|minor| self.way_point(minor)).collect()
+    }
+
     /// The version of a minor on the way to the target.
     pub fn way_point(&self, minor: u16) -> Version {
         let named = self.via.iter().copied().find(|via| via.minor == minor);

@@ -205,6 +205,7 @@ fn the_control_plane_goes_first_and_minor_by_minor() {
     let expected = [("m1", NEW), ("m2", NEW), ("m1", town.goal.to), ("m2", town.goal.to), ("n1", town.goal.to)];
     assert_eq!(upgrades(&mut town), expected.map(|(name, version)| (name.to_owned(), version)));
     assert_eq!(town.cluster.run.hop, Some(Version::new(38, 1)));
+    assert_eq!((town.goal.way(OLD), town.goal.way(NEW)), (vec![NEW], Vec::new()));
 }
 
 #[test]

@@ -92,6 +92,29 @@ fn an_archive_and_its_unpacked_tree_are_the_same() {
     assert!(!full["input"]["missing"].to_string().contains("no PodDisruptionBudget in the input"));
 }
 
+/// A cluster-info dump holds neither StatefulSets nor Jobs: their pods come back all the same, and a Job's pods are counted and let
+/// go.
+#[test]
+fn owners_and_claims_that_an_input_lacks_are_taken_from_the_pods() {
+    let text = std::fs::read_to_string(root().join(TROUBLED)).unwrap();
+    let objects: Value = serde_saphyr::from_str(&text).unwrap();
+    let mut items = objects["items"].as_array().unwrap().clone();
+    let named = |item: &Value, kind: &str, name: &str| item["kind"] == kind && item["metadata"]["name"] == name;
+    items.retain(|item| !named(item, "Pod", "debug-shell") && !named(item, "PodDisruptionBudget", "legacy"));
+    items.retain(|item| !matches!(item["kind"].as_str().unwrap(), "StatefulSet" | "Job" | "CronJob"));
+    for item in items.iter_mut().filter(|item| item["metadata"]["name"] == "db-0") {
+        let claim = serde_json::json!({"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}});
+        item["spec"]["volumes"] = serde_json::json!([claim]);
+    }
+    let result = result(&[Path::new("-")], Some(list(&items).as_bytes()));
+    assert_eq!(result["completes"], true, "{}", result["stoppedBecause"]);
+    assert_eq!(result["pending"], serde_json::json!([]));
+    let broken: Vec<&Value> = result["broken"].as_array().unwrap().iter().map(|broken| &broken["code"]).collect();
+    assert!(!broken.iter().any(|code| **code == "J003"), "{broken:?}");
+    let not_modelled = result["notModelled"].to_string();
+    assert!(not_modelled.contains("data/PersistentVolumeClaim/data-db-0: from which nodes"), "{not_modelled}");
+}
+
 #[test]
 fn what_an_input_lacks_is_said() {
     let items = quiet_items();
